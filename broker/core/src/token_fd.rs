@@ -1,0 +1,106 @@
+//! What the kernel tells of an eventfd, and the proof that two fds are one file.
+#![expect(unsafe_code, reason = "fcntl commands that rustix does not wrap")]
+// UNSAFETY: F_DUPFD_QUERY has no safe wrapper.
+
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// `fcntl` command of Linux 6.10 (`include/uapi/linux/fcntl.h`): is this fd the same file as that?
+const F_DUPFD_QUERY: libc::c_int = 1024 + 3;
+
+/// What `/proc/self/fdinfo` says of an eventfd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EventfdInfo {
+    /// `eventfd-count`, hexadecimal in the file.
+    pub(crate) count: u64,
+    /// `eventfd-id`, decimal; absent before Linux 5.2.
+    pub(crate) id: Option<u64>,
+    /// `eventfd-semaphore`; absent before Linux 6.5.
+    pub(crate) semaphore: Option<bool>,
+}
+
+/// Reads the fdinfo of `fd`; `Ok(None)` if it is not an eventfd.
+pub(crate) fn read_fdinfo(fd: BorrowedFd<'_>) -> Result<Option<EventfdInfo>, Errno> {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // An eventfd's fdinfo is seven short lines; other files may have more, and are refused anyway.
+    let mut buffer = [0u8; 512];
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::io::read(&file, &mut buffer[filled..])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(parse_fdinfo(&String::from_utf8_lossy(&buffer[..filled])))
+}
+
+fn parse_fdinfo(text: &str) -> Option<EventfdInfo> {
+    let mut info = EventfdInfo {
+        count: 0,
+        id: None,
+        semaphore: None,
+    };
+    let mut is_eventfd = false;
+    for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
+        let value = value.trim();
+        match key {
+            "eventfd-count" => {
+                info.count = u64::from_str_radix(value, 16).ok()?;
+                is_eventfd = true;
+            }
+            "eventfd-id" => info.id = value.parse().ok(),
+            "eventfd-semaphore" => info.semaphore = Some(value == "1"),
+            _ => {}
+        }
+    }
+    is_eventfd.then_some(info)
+}
+
+/// Whether two fds are one file; `None` where the kernel cannot tell (before Linux 6.10).
+pub(crate) fn same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
+    // SAFETY: fcntl takes two open fds and an integer command here and touches no memory of ours;
+    // both fds are open for the length of the call because they are borrowed.
+    match unsafe { libc::fcntl(a.as_raw_fd(), F_DUPFD_QUERY, b.as_raw_fd()) } {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_fdinfo_of_an_eventfd_reads_count_as_hexadecimal_and_id_as_decimal() {
+        let text = "pos:\t0\nflags:\t02\nmnt_id:\t16\nino:\t1057\neventfd-count:               1f\n\
+                    eventfd-id: 10\neventfd-semaphore: 0\n";
+        assert_eq!(
+            parse_fdinfo(text),
+            Some(EventfdInfo {
+                count: 0x1f,
+                id: Some(10),
+                semaphore: Some(false)
+            })
+        );
+    }
+
+    #[test]
+    fn parse_fdinfo_of_an_old_kernel_leaves_id_and_semaphore_unknown() {
+        let info = parse_fdinfo("pos:\t0\neventfd-count:                0\n").unwrap();
+        assert_eq!((info.id, info.semaphore), (None, None));
+    }
+
+    #[test]
+    fn parse_fdinfo_of_another_file_is_none() {
+        assert_eq!(
+            parse_fdinfo("pos:\t0\nflags:\t0100000\nmnt_id:\t29\n"),
+            None
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! vfio-user: wire codec, server and client.
+//!
+//! Holds nothing yet.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Stories across the crates.
+fn main() {}
