@@ -136,7 +136,7 @@ impl Token {
     }
 
     /// A token with a made-up id, behind which `pin` stands whatever it is.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn synthetic(id: EventId, pin: Arc<OwnedFd>) -> Self {
         Self { id, pin }

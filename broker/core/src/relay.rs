@@ -1,0 +1,117 @@
+//! The relay: user-space forwarding of every link that the kernel does not deliver.
+//!
+//! One event costs a share of an `epoll_wait`, one read that claims the eventfd's counter, and
+//! one injection. The counter is the only record of what is pending; it is claimed under the
+//! link's lock and only in state relay, so a link that was masked or promoted between the report
+//! and the claim keeps its event.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use crate::delivery::DeliveryState;
+use crate::error::ServiceError;
+use crate::event::Event;
+use crate::ids::LinkId;
+use crate::link::Polled;
+use crate::poller::Ready;
+use crate::poller::Wait;
+use crate::poller::claim;
+use crate::reentrancy::Callbacks;
+use crate::shared::Shared;
+
+/// What one service call did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Serviced {
+    /// Reports of the epoll set.
+    pub events: usize,
+    /// Interrupts injected.
+    pub injected: usize,
+}
+
+impl Shared {
+    pub(crate) fn service(&self, wait: Wait) -> Result<Serviced, ServiceError> {
+        let mut done = Serviced::default();
+        let mut kicked = false;
+        let waited = self.poller.wait(wait, |ready| match ready {
+            Ready::Kick => kicked = true,
+            Ready::Source(id) => done.injected += usize::from(self.forward(id)),
+            Ready::Resample(id) => self.unmask_after_eoi(id),
+        });
+        self.counts.waits.fetch_add(1, Ordering::Relaxed);
+        done.events = match waited {
+            Ok(events) => events,
+            Err(Errno::INTR) => 0,
+            Err(source) => return Err(ServiceError { source }),
+        };
+        if kicked {
+            self.promote_queued();
+        }
+        Ok(done)
+    }
+
+    /// Claims what stands in the link's eventfd and injects one interrupt for it.
+    fn forward(&self, id: LinkId) -> bool {
+        let Some(mut occupied) = self.table.lock(id) else {
+            return false;
+        };
+        let Some(link) = occupied.body() else {
+            return false;
+        };
+        let (Some(joint), Some(consumer)) = (&link.joint, &link.consumer) else {
+            return false;
+        };
+        if link.delivery.state != DeliveryState::Relay {
+            return false;
+        }
+        self.counts.claims.fetch_add(1, Ordering::Relaxed);
+        let count = claim(link.token.as_fd(), joint.polled);
+        if count == 0 {
+            return false;
+        }
+        link.counters.claimed = link.counters.claimed.saturating_add(count);
+        let _callbacks = Callbacks::begin();
+        self.counts.injections.fetch_add(1, Ordering::Relaxed);
+        match consumer.inject() {
+            Ok(()) => {
+                link.counters.relayed += 1;
+                true
+            }
+            Err(error) => {
+                // Said once: a dead VM refuses every one.
+                if link.counters.inject_failures == 0 {
+                    tracing::warn!(link = %id, %error, "injection failed");
+                    self.subscribers.tell(Event::InjectFailed { link: id });
+                }
+                link.counters.inject_failures += 1;
+                false
+            }
+        }
+    }
+
+    /// The guest has served a level interrupt: the source may fire again.
+    fn unmask_after_eoi(&self, id: LinkId) {
+        let Some(mut occupied) = self.table.lock(id) else {
+            return;
+        };
+        let Some(link) = occupied.body() else { return };
+        let (Some(joint), Some(producer)) = (&link.joint, &link.producer) else {
+            return;
+        };
+        let Some(resample) = &joint.resample else {
+            return;
+        };
+        self.counts.claims.fetch_add(1, Ordering::Relaxed);
+        if claim(resample.as_fd(), Polled::Nonblocking) == 0 {
+            return;
+        }
+        let _callbacks = Callbacks::begin();
+        if let Some(mask) = producer.mask_control() {
+            self.counts.unmasks.fetch_add(1, Ordering::Relaxed);
+            if let Err(error) = mask.unmask() {
+                tracing::warn!(link = %id, %error, "source could not be unmasked after eoi");
+            }
+        }
+    }
+}
