@@ -189,8 +189,7 @@ impl Registry {
             drop(occupied);
             drop(removed);
         } else {
-            let event = link.token.id();
-            let emptied = self.shared.table.vacate(occupied, event);
+            let emptied = self.shared.table.vacate(occupied);
             drop((removed, emptied));
         }
     }

@@ -1,9 +1,9 @@
 //! The table of links: found by eventfd id without a lock, changed under a lock of their own.
 //!
 //! ```text
-//! eventfd id ──► index word {generation, slot + 1} ──► slot { Mutex { generation, body } }
-//!                 0 = nobody                            ▲
-//!                                        free list ─────┘ (a stack of vacated slots)
+//! eventfd id ──► index word: slot + 1 ──► slot { Mutex { generation, event, body } }
+//!                0 = nobody                ▲
+//!                            free list ────┘ (a stack of vacated slots)
 //! ```
 //!
 //! A slot's generation goes up each time it is vacated, so an id kept too long is refused. No
@@ -48,7 +48,8 @@ pub(crate) struct Full;
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct SlotTable<B> {
-    index: Chunked<Chunked<AtomicU64>>,
+    /// Half a word each: at a million tokens the index is what misses the cache.
+    index: Chunked<Chunked<AtomicU32>>,
     slots: Chunked<Slot<B>>,
     /// Top of the free list in bits 31:0, a count of changes in 63:32 against ABA.
     free: AtomicU64,
@@ -66,6 +67,8 @@ struct Slot<B> {
 #[derive(Debug)]
 struct Cell<B> {
     generation: u32,
+    /// Whose slot it is, while there is a body.
+    event: EventId,
     body: Option<B>,
 }
 
@@ -107,10 +110,14 @@ impl<B> SlotTable<B> {
         let mut make = Some(make);
         loop {
             // Acquire: pairs with the Release below, so that the slot's chunk is seen.
-            let seen = word.load(Ordering::Acquire);
-            if let Some(id) = unpack(seen) {
-                if let Some(occupied) = self.lock(id) {
-                    return Ok(occupied);
+            if let Some(slot) = word.load(Ordering::Acquire).checked_sub(1) {
+                let cell = self.cell(slot).ok_or(Full)?;
+                if cell.event == event && cell.body.is_some() {
+                    let id = LinkId {
+                        slot,
+                        generation: cell.generation,
+                    };
+                    return Ok(Occupied { id, cell });
                 }
                 // Vacated since; its index word was cleared before its lock was released.
                 continue;
@@ -120,16 +127,19 @@ impl<B> SlotTable<B> {
             };
             let slot = self.allocate()?;
             let mut cell = self.cell(slot).ok_or(Full)?;
-            let id = LinkId {
-                slot,
-                generation: cell.generation,
-            };
             // Release: whoever finds the word sees the slot's chunk. The body is seen through the
             // slot's lock, which is held until after the word is out.
-            match word.compare_exchange(0, pack(id), Ordering::Release, Ordering::Relaxed) {
+            match word.compare_exchange(0, slot + 1, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
+                    cell.event = event;
                     cell.body = Some(make_body());
-                    return Ok(Occupied { id, cell });
+                    return Ok(Occupied {
+                        id: LinkId {
+                            slot,
+                            generation: cell.generation,
+                        },
+                        cell,
+                    });
                 }
                 Err(_) => {
                     drop(cell);
@@ -147,10 +157,10 @@ impl<B> SlotTable<B> {
     }
 
     /// Empties the slot and hands out what it held.
-    pub(crate) fn vacate(&self, mut occupied: Occupied<'_, B>, event: EventId) -> Option<B> {
+    pub(crate) fn vacate(&self, mut occupied: Occupied<'_, B>) -> Option<B> {
         let body = occupied.cell.body.take();
         occupied.cell.generation = occupied.cell.generation.wrapping_add(1);
-        if let Some(word) = self.word(event) {
+        if let Some(word) = self.word(occupied.cell.event) {
             // Relaxed: still under the slot's lock, through which every finder goes.
             word.store(0, Ordering::Relaxed);
         }
@@ -173,12 +183,12 @@ impl<B> SlotTable<B> {
         })
     }
 
-    fn word(&self, event: EventId) -> Option<&AtomicU64> {
+    fn word(&self, event: EventId) -> Option<&AtomicU32> {
         let at = usize::try_from(event.0).ok()?;
         let span = INDEX_CHUNKS * WORDS_PER_CHUNK;
         self.index
             .get_or_grow(at / span, || Chunked::new(INDEX_CHUNKS, WORDS_PER_CHUNK))?
-            .get_or_grow(at % span, || AtomicU64::new(0))
+            .get_or_grow(at % span, || AtomicU32::new(0))
     }
 
     fn cell(&self, slot: u32) -> Option<MutexGuard<'_, Cell<B>>> {
@@ -215,6 +225,7 @@ impl<B> SlotTable<B> {
             .get_or_grow(slot as usize, || Slot {
                 cell: Mutex::new(Cell {
                     generation: 1,
+                    event: EventId(0),
                     body: None,
                 }),
                 next_free: AtomicU32::new(NONE),
@@ -256,17 +267,6 @@ fn stacked(top: u32, before: u64) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "the low half of the word")]
 fn low(word: u64) -> u32 {
     word as u32
-}
-
-fn pack(id: LinkId) -> u64 {
-    u64::from(id.generation) << 32 | (u64::from(id.slot) + 1)
-}
-
-fn unpack(word: u64) -> Option<LinkId> {
-    low(word).checked_sub(1).map(|slot| LinkId {
-        slot,
-        generation: low(word >> 32),
-    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ fn model(body: impl Fn() + Sync + Send + 'static) {
 fn table() -> Arc<SlotTable<u32>> {
     let table = SlotTable::new();
     let occupied = table.enter(EventId(0), || 0).unwrap();
-    table.vacate(occupied, EventId(0));
+    table.vacate(occupied);
     Arc::new(table)
 }
 
@@ -101,7 +101,7 @@ fn entering_while_the_slot_is_vacated_never_lands_in_a_vacated_slot() {
         let mut occupied = table.lock(first).unwrap();
         let met = *occupied.body().unwrap() == 2;
         if !met {
-            table.vacate(occupied, EventId(0));
+            table.vacate(occupied);
         } else {
             drop(occupied);
         }
