@@ -1,0 +1,138 @@
+//! The direction of dependencies: `design/architecture.md` draws it, this holds it.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use cargo_metadata::DependencyKind;
+use cargo_metadata::MetadataCommand;
+use libtest_mimic::Trial;
+
+use crate::need::Need;
+use crate::need::story;
+
+/// Each package, its folder, and what it may depend on inside the workspace.
+const ALLOWED: &[(&str, &str, &[&str])] = &[
+    ("posted-irq", "posted-irq", &[]),
+    ("irqbroker-core", "broker/core", &[]),
+    ("irqbroker-protocol", "broker/protocol", &[]),
+    ("irqbroker-vfio-abi", "producers/vfio/abi", &[]),
+    (
+        "irqbroker-vfio-user",
+        "producers/vfio/user",
+        &["irqbroker-vfio-abi"],
+    ),
+    (
+        "irqbroker-vfio",
+        "producers/vfio",
+        &[
+            "irqbroker-core",
+            "irqbroker-vfio-abi",
+            "irqbroker-vfio-user",
+        ],
+    ),
+    (
+        "irqbroker-kvm",
+        "consumers/kvm",
+        &["irqbroker-core", "posted-irq"],
+    ),
+    (
+        "irqbroker-guest",
+        "consumers/kvm/guest",
+        &["irqbroker-core", "irqbroker-kvm", "posted-irq"],
+    ),
+    (
+        "irqbroker-display",
+        "consumers/display",
+        &["irqbroker-core", "irqbroker-vfio-abi"],
+    ),
+    (
+        "irqbroker-vgpu",
+        "vgpu",
+        &["irqbroker-core", "irqbroker-vfio-abi"],
+    ),
+    (
+        "irqbroker",
+        "broker",
+        &[
+            "irqbroker-core",
+            "irqbroker-kvm",
+            "irqbroker-protocol",
+            "irqbroker-vfio",
+            "irqbroker-vfio-abi",
+            "irqbroker-vfio-user",
+            "irqbroker-vgpu",
+            "posted-irq",
+        ],
+    ),
+    (
+        "irqbroker-daemon",
+        "broker/daemon",
+        &[
+            "irqbroker",
+            "irqbroker-display",
+            "irqbroker-guest",
+            "irqbroker-protocol",
+            "irqbroker-vfio",
+            "irqbroker-vfio-user",
+            "irqbroker-vgpu",
+        ],
+    ),
+];
+
+pub(crate) fn stories() -> Vec<Trial> {
+    vec![story(
+        "every_dependency_inside_the_workspace_is_in_the_table",
+        Need::Nothing,
+        check,
+    )]
+}
+
+fn check() -> anyhow::Result<()> {
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()?;
+    let members: BTreeSet<&str> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let allowed: BTreeMap<&str, (&str, BTreeSet<&str>)> = ALLOWED
+        .iter()
+        .map(|(name, folder, edges)| (*name, (*folder, edges.iter().copied().collect())))
+        .collect();
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        // The stories see everything.
+        if package.name.as_str() == "irqbroker-suite" {
+            continue;
+        }
+        let (folder, edges) = allowed
+            .get(package.name.as_str())
+            .with_context(|| format!("{} is not in the table", package.name))?;
+        let manifest = metadata.workspace_root.join(folder).join("Cargo.toml");
+        if package.manifest_path != manifest {
+            wrong.push(format!(
+                "{} lies in {}",
+                package.name, package.manifest_path
+            ));
+        }
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            // A dev-dependency on oneself turns on a feature for the own tests.
+            let own =
+                name == package.name.as_str() && dependency.kind == DependencyKind::Development;
+            if members.contains(name) && !own && !edges.contains(name) {
+                wrong.push(format!("{} -> {name} ({})", package.name, dependency.kind));
+            }
+        }
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let missing: Vec<_> = allowed
+        .keys()
+        .filter(|name| !members.contains(*name))
+        .collect();
+    anyhow::ensure!(missing.is_empty(), "no such package: {missing:?}");
+    Ok(())
+}

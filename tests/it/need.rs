@@ -1,0 +1,61 @@
+//! What a story needs of the machine, and how it is reported where that is missing.
+
+use std::fmt;
+
+use libtest_mimic::Failed;
+use libtest_mimic::Trial;
+
+/// Something a machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing beyond Linux and /proc.
+    Nothing,
+    /// A /dev/kvm that opens.
+    Kvm,
+}
+
+impl Need {
+    /// Why it is missing, if it is.
+    fn missing(self) -> Option<String> {
+        match self {
+            Self::Nothing => None,
+            Self::Kvm => std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/kvm")
+                .err()
+                .map(|error| format!("/dev/kvm: {error}")),
+        }
+    }
+
+    fn required(self) -> bool {
+        std::env::var("IRQBROKER_REQUIRE")
+            .is_ok_and(|list| list.split(',').any(|name| name == self.to_string()))
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Kvm => "kvm",
+        })
+    }
+}
+
+/// A story of the given name; an error or a panic fails it.
+pub(crate) fn story<F>(name: impl Into<String>, need: Need, body: F) -> Trial
+where
+    F: FnOnce() -> anyhow::Result<()> + Send + 'static,
+{
+    let name = name.into();
+    match need.missing() {
+        None => Trial::test(name, move || {
+            body().map_err(|error| Failed::from(format!("{error:#}")))
+        }),
+        Some(why) if need.required() => Trial::test(name, move || {
+            Err(Failed::from(format!("{need} is required: {why}")))
+        }),
+        Some(why) => Trial::test(format!("{name} [{why}]"), || Ok(())).with_ignored_flag(true),
+    }
+}
