@@ -27,15 +27,10 @@ pub(crate) struct EventfdInfo {
 pub(crate) fn read_fdinfo(fd: BorrowedFd<'_>) -> Result<Option<EventfdInfo>, Errno> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    // An eventfd's fdinfo is seven short lines; other files may have more, and are refused anyway.
+    // One read hands out all there is: an eventfd has seven short lines. Other files may have
+    // more, and are refused anyway.
     let mut buffer = [0u8; 512];
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match rustix::io::read(&file, &mut buffer[filled..])? {
-            0 => break,
-            n => filled += n,
-        }
-    }
+    let filled = rustix::io::read(&file, &mut buffer)?;
     Ok(parse_fdinfo(&String::from_utf8_lossy(&buffer[..filled])))
 }
 

@@ -1,2 +1,33 @@
-//! Placeholder.
-fn main() {}
+//! The `irqbroker` command: parse, dispatch, print the error.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod demo;
+mod doctor;
+mod failure;
+mod guest;
+mod halt_poll;
+mod kvm_node;
+mod latency;
+mod machine;
+mod output;
+mod percentiles;
+mod progress;
+mod table;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    trace::install(cli.detail());
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure::print(&error, cli.detail());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What the demo can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::ValueEnum;
+use irqbroker_vgpu::MAX_HEADS;
+use irqbroker_vgpu::Refresh;
+
+use super::refresh;
+use crate::kvm_node;
+
+/// Longest demo: a day.
+const MAX_SECONDS: f64 = 86_400.0;
+
+/// Options of `irqbroker demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How long to run, in seconds (fractions are fine)
+    #[arg(long, default_value = "5", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Which device's interrupts to take
+    #[arg(long, value_enum, default_value_t = Source::Vgpu)]
+    pub(crate) source: Source,
+    /// Refresh rate of each head, as 60, 59.94 or 60000/1001
+    #[arg(long, value_name = "HZ", default_value = "60", value_parser = refresh::parse)]
+    pub(crate) refresh_hz: Refresh,
+    /// How many heads the vGPU has; each is one interrupt
+    #[arg(long, default_value = "1", value_parser = heads)]
+    pub(crate) heads: usize,
+    /// Which way the interrupts travel
+    #[arg(long, value_enum, default_value_t = PathWanted::Auto)]
+    pub(crate) path: PathWanted,
+    /// Let KVM poll this long before a halted vCPU sleeps, in nanoseconds; 0 turns it off
+    /// [default: the host's]
+    #[arg(long, value_name = "N")]
+    pub(crate) halt_poll_ns: Option<u32>,
+    /// The KVM device node
+    #[arg(long, value_name = "NODE", default_value = kvm_node::DEFAULT)]
+    pub(crate) kvm: PathBuf,
+}
+
+/// Where the interrupts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// An in-process vGPU's vblanks.
+    Vgpu,
+}
+
+impl Source {
+    /// The name scripts see.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Vgpu => "vgpu",
+        }
+    }
+}
+
+/// Which way the interrupts are to travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PathWanted {
+    /// The best one there is.
+    Auto,
+    /// The kernel delivers; fails where it cannot.
+    Bypass,
+    /// User space forwards.
+    Relay,
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    match seconds > 0.0 && seconds <= MAX_SECONDS {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => Err("seconds go from above 0 to 86400"),
+    }
+}
+
+fn heads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(heads) if (1..=MAX_HEADS).contains(&heads) => Ok(heads),
+        _ => Err(format!("a vgpu has 1 to {MAX_HEADS} heads")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: DemoArgs,
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<DemoArgs, clap::Error> {
+        let line = std::iter::once(&"demo").chain(arguments);
+        Line::try_parse_from(line).map(|line| line.args)
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let args = parsed(&[]).unwrap();
+        assert_eq!(args.seconds, Duration::from_secs(5));
+        assert_eq!(args.source, Source::Vgpu);
+        assert_eq!(args.refresh_hz, Refresh::HZ_60);
+        assert_eq!(args.heads, 1);
+        assert_eq!(args.path, PathWanted::Auto);
+        assert_eq!(args.halt_poll_ns, None);
+        assert_eq!(args.kvm, PathBuf::from("/dev/kvm"));
+    }
+
+    #[test]
+    fn seconds_out_of_range_are_a_usage_error() {
+        for text in ["0", "-1", "NaN", "inf", "86401", "five"] {
+            let option = format!("--seconds={text}");
+            assert_eq!(parsed(&[&option]).unwrap_err().exit_code(), 2, "{text}");
+        }
+        let half = parsed(&["--seconds", "0.5"]).unwrap();
+        assert_eq!(half.seconds, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn heads_a_vgpu_cannot_have_or_an_unknown_path_is_a_usage_error() {
+        for heads in ["0", "17", "many"] {
+            let error = parsed(&["--heads", heads]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{heads}");
+        }
+        assert_eq!(parsed(&["--heads", "16"]).unwrap().heads, 16);
+        assert_eq!(parsed(&["--path", "teleport"]).unwrap_err().exit_code(), 2);
+        assert_eq!(
+            parsed(&["--path", "relay"]).unwrap().path,
+            PathWanted::Relay
+        );
+    }
+}

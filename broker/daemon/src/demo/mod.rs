@@ -1,0 +1,9 @@
+//! `irqbroker demo`: a tiny guest takes a device's interrupts through the broker.
+mod account;
+mod args;
+mod refresh;
+mod report;
+mod run;
+
+pub(crate) use args::DemoArgs;
+pub(crate) use run::run;

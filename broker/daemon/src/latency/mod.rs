@@ -1,0 +1,11 @@
+//! `irqbroker latency`: from a device's event to the guest's handler, path by path.
+mod args;
+mod bare_relay;
+mod path;
+mod plot;
+mod report;
+mod rig;
+mod run;
+
+pub(crate) use args::LatencyArgs;
+pub(crate) use run::run;
