@@ -20,7 +20,10 @@ pub(crate) fn boot(node: &Path, halt_poll_ns: Option<u32>) -> anyhow::Result<Run
     if let Some(nanoseconds) = halt_poll_ns {
         builder = builder.halt_poll_ns(nanoseconds.into());
     }
-    Ok(builder.build()?.run(RunOptions { core: last_core(), ..RunOptions::default() })?)
+    Ok(builder.build()?.run(RunOptions {
+        core: last_core(),
+        ..RunOptions::default()
+    })?)
 }
 
 /// The core of the vCPU; none on a machine with only one, where there is nothing to keep apart.

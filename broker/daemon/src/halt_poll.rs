@@ -35,7 +35,9 @@ impl From<irqbroker_guest::HaltPoll> for HaltPoll {
             irqbroker_guest::HaltPoll::Set(_) => HaltPollFrom::Option,
             irqbroker_guest::HaltPoll::Host(_) => HaltPollFrom::Host,
         };
-        let nanoseconds = guest.nanos().and_then(|nanoseconds| u32::try_from(nanoseconds).ok());
+        let nanoseconds = guest
+            .nanos()
+            .and_then(|nanoseconds| u32::try_from(nanoseconds).ok());
         Self { nanoseconds, from }
     }
 }
@@ -68,6 +70,9 @@ mod tests {
 
     #[test]
     fn display_of_zero_says_that_it_is_off() {
-        assert_eq!(HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)).to_string(), "halt polling off");
+        assert_eq!(
+            HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)).to_string(),
+            "halt polling off"
+        );
     }
 }

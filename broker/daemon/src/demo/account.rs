@@ -42,11 +42,18 @@ pub(super) struct Stamps {
 
 impl Stamps {
     pub(super) fn new(heads: usize) -> Self {
-        Self { heads: (0..heads).map(|_| Mutex::default()).collect() }
+        Self {
+            heads: (0..heads).map(|_| Mutex::default()).collect(),
+        }
     }
 
     fn head(&self, head: usize) -> Option<MutexGuard<'_, Vec<u64>>> {
-        Some(self.heads.get(head)?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(
+            self.heads
+                .get(head)?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -95,7 +102,11 @@ impl Account {
                 scratch: Vec::new(),
             })
         });
-        Ok(Self { stamps: Arc::clone(stamps), clock, heads: heads.collect::<anyhow::Result<_>>()? })
+        Ok(Self {
+            stamps: Arc::clone(stamps),
+            clock,
+            heads: heads.collect::<anyhow::Result<_>>()?,
+        })
     }
 
     /// Takes in what has come, and judges what is old enough.
@@ -119,9 +130,14 @@ impl Account {
                 head.produced.extend(stamps.drain(..));
             }
             let overrun = head.reader.drain(&mut head.scratch);
-            ensure!(overrun == 0, "{overrun} stamps of head {at} were overwritten unread");
+            ensure!(
+                overrun == 0,
+                "{overrun} stamps of head {at} were overwritten unread"
+            );
             head.delivered.extend(head.scratch.drain(..));
-            let mut events: Vec<Event> = until(&mut head.produced, before).map(Event::Produced).collect();
+            let mut events: Vec<Event> = until(&mut head.produced, before)
+                .map(Event::Produced)
+                .collect();
             events.extend(until(&mut head.delivered, before).map(Event::Delivered));
             head.ledger.record_all(&mut events)?;
             for ticks in head.ledger.take_latencies() {

@@ -71,7 +71,11 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
         halt_poll: measured.halt_poll,
         machine: Machine::read(),
     };
-    output.print(&DemoReport::new(conditions, &measured.heads, measured.relay)?)
+    output.print(&DemoReport::new(
+        conditions,
+        &measured.heads,
+        measured.relay,
+    )?)
 }
 
 struct Measured {
@@ -94,12 +98,17 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
         PathWanted::Auto | PathWanted::Bypass => PathPolicy::Auto,
         PathWanted::Relay => PathPolicy::Relay,
     };
-    let registry = Registry::with_options(Options { path, ..Options::default() })?;
+    let registry = Registry::with_options(Options {
+        path,
+        ..Options::default()
+    })?;
     let scheduler = VblankScheduler::new(Granularity::Exact);
     let stamps = Arc::new(Stamps::new(args.heads));
     scheduler.observe(stamps.clone())?;
-    let vgpu = VgpuParent::new(scheduler.clone())
-        .create(InstanceConfig { name: None, heads: vec![args.refresh_hz; args.heads] })?;
+    let vgpu = VgpuParent::new(scheduler.clone()).create(InstanceConfig {
+        name: None,
+        heads: vec![args.refresh_hz; args.heads],
+    })?;
     let mut account = Account::new(&guest, &stamps, vectors(args.heads)?, clock)?;
     let relay = RelayThread::spawn(registry.clone(), || {})?;
     let links = connect(&registry, &domain, &vgpu)?;
@@ -155,8 +164,10 @@ fn connect(
     for (head, vector) in vgpu.heads().iter().zip(vectors(vgpu.heads().len())?) {
         let producer = head.producer();
         let token = producer.token().clone();
-        let message =
-            MsiMessage { address: vector.msi_address(), data: vector.msi_data() };
+        let message = MsiMessage {
+            address: vector.msi_address(),
+            data: vector.msi_data(),
+        };
         let consumer = domain.msi(format!("guest.msi{}", head.id()), message, None)?;
         links.push((
             registry.register_producer(token.clone(), producer)?,
@@ -193,7 +204,11 @@ fn drain(
         let producer = head.producer();
         // Under bypass the kernel empties the eventfd as it is written.
         while producer.token().pending()? > 0 {
-            ensure!(Instant::now() < deadline, "{} is stuck in the relay", head.id());
+            ensure!(
+                Instant::now() < deadline,
+                "{} is stuck in the relay",
+                head.id()
+            );
             std::thread::yield_now();
         }
     }

@@ -35,7 +35,12 @@ impl BareRelay {
         let stop = Arc::new(AtomicBool::new(false));
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(0);
-        epoll::add(&set, &source, data, epoll::EventFlags::IN | epoll::EventFlags::ET)?;
+        epoll::add(
+            &set,
+            &source,
+            data,
+            epoll::EventFlags::IN | epoll::EventFlags::ET,
+        )?;
         let thread = {
             let (source, stop) = (Arc::clone(&source), Arc::clone(&stop));
             std::thread::Builder::new()
@@ -50,7 +55,11 @@ impl BareRelay {
                 })
                 .context("cannot start the bare relay")?
         };
-        Ok(Self { source, stop, thread: Some(thread) })
+        Ok(Self {
+            source,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// The eventfd to signal.

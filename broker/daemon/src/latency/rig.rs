@@ -90,7 +90,10 @@ impl Rig {
         let guest = guest::boot(node, halt_poll_ns)?;
         let vm = guest.vm();
         let own = |path| -> anyhow::Result<MsiRoute> {
-            Ok(MsiRoute { message: message(path)?, device: None })
+            Ok(MsiRoute {
+                message: message(path)?,
+                device: None,
+            })
         };
         let routes = EmbedderRoutes::pc_pins()
             .with_msi(Gsi(RAW_GSI), own(LatencyPath::RawIrqfd)?)
@@ -119,7 +122,11 @@ impl Rig {
             registry.set_path(producer.link(), policy)?;
             let consumer = registry.register_consumer(token, consumer)?;
             let delivery = consumer.delivery()?;
-            anyhow::ensure!(delivery.state == state, "no {path} to be had: {}", delivery.reason);
+            anyhow::ensure!(
+                delivery.state == state,
+                "no {path} to be had: {}",
+                delivery.reason
+            );
             links.push((producer, consumer));
             Ok(event)
         };
@@ -164,20 +171,27 @@ impl Rig {
 
 /// The vector of a path.
 pub(super) fn vector(path: LatencyPath) -> anyhow::Result<GuestVector> {
-    let at = LatencyPath::ALL.iter().position(|listed| *listed == path).unwrap_or(0);
+    let at = LatencyPath::ALL
+        .iter()
+        .position(|listed| *listed == path)
+        .unwrap_or(0);
     let number = FIRST_VECTOR + u8::try_from(at)?;
     GuestVector::new(number).context("the guest has no handler for the vector")
 }
 
 fn message(path: LatencyPath) -> anyhow::Result<MsiMessage> {
     let vector = vector(path)?;
-    Ok(MsiMessage { address: vector.msi_address(), data: vector.msi_data() })
+    Ok(MsiMessage {
+        address: vector.msi_address(),
+        data: vector.msi_data(),
+    })
 }
 
 /// A new eventfd bound to `gsi`: the one ioctl, and nobody who knows of it.
 fn irqfd(vm: &VmIrqFd, gsi: u32) -> anyhow::Result<OwnedFd> {
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    vm.assign_irqfd(event.as_fd(), Gsi(gsi)).context("KVM_IRQFD failed")?;
+    vm.assign_irqfd(event.as_fd(), Gsi(gsi))
+        .context("KVM_IRQFD failed")?;
     Ok(event)
 }
 

@@ -61,10 +61,7 @@ pub(crate) fn run(args: &LatencyArgs, output: &Output) -> anyhow::Result<()> {
     output.print(&LatencyReport::new(&measured, halt_poll, machine))
 }
 
-fn measure(
-    args: &LatencyArgs,
-    progress: &Progress,
-) -> anyhow::Result<(Vec<Measured>, HaltPoll)> {
+fn measure(args: &LatencyArgs, progress: &Progress) -> anyhow::Result<(Vec<Measured>, HaltPoll)> {
     progress.set(0, "booting the guest");
     let clock = TscClock::calibrate()?;
     let rig = Rig::new(&args.kvm, args.halt_poll_ns)?;
@@ -128,7 +125,9 @@ impl Gauge {
             self.event(rig)?;
             let latencies = self.ledger.take_latencies();
             if at >= WARM_UP {
-                latencies.into_iter().for_each(|ticks| self.latencies.record(clock.nanos(ticks)));
+                latencies
+                    .into_iter()
+                    .for_each(|ticks| self.latencies.record(clock.nanos(ticks)));
             }
             let next = tsc_now() + clock.ticks(PAUSE);
             while tsc_now() < next {
@@ -150,7 +149,10 @@ impl Gauge {
         let deadline = Instant::now() + PATIENCE;
         let raised = tsc_now();
         rig.raise(self.path)?;
-        match rig.guest.wait_delivered(vector, wanted, deadline, Wait::Spin) {
+        match rig
+            .guest
+            .wait_delivered(vector, wanted, deadline, Wait::Spin)
+        {
             Ok(_) | Err(WaitError::TimedOut { .. }) => {}
             Err(error) => return Err(error.into()),
         }

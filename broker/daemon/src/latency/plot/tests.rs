@@ -84,13 +84,23 @@ fn draw_names_every_path_both_axes_and_the_conditions() {
 #[test]
 fn draw_of_a_single_path_needs_no_other() {
     let run = [made_up(LatencyPath::Relay, 10.65, 0.48)];
-    let svg = draw(&run, HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)), &machine()).unwrap();
+    let svg = draw(
+        &run,
+        HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)),
+        &machine(),
+    )
+    .unwrap();
     assert!(svg.contains("relay") && !svg.contains("raw-irqfd"));
 }
 
 #[test]
 fn draw_of_nothing_is_refused() {
-    let error = draw(&[], HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)), &machine()).unwrap_err();
+    let error = draw(
+        &[],
+        HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)),
+        &machine(),
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("nothing was measured"));
 }
 

@@ -20,7 +20,11 @@ fn report(measured: &[Measured]) -> LatencyReport {
         kernel: "6.18.44".to_owned(),
         cpu: "Test CPU".to_owned(),
     };
-    LatencyReport::new(measured, HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)), machine)
+    LatencyReport::new(
+        measured,
+        HaltPoll::from(irqbroker_guest::HaltPoll::Set(0)),
+        machine,
+    )
 }
 
 /// Powers of two, which the histogram holds exactly.
