@@ -136,6 +136,11 @@ impl Party {
         })
     }
 
+    /// The vector it has now.
+    pub(crate) fn vector(&self) -> Vector {
+        self.vectors[self.target]
+    }
+
     /// Interrupts the VM has taken for this link.
     pub(crate) fn delivered(&self, world: &dyn World) -> u64 {
         self.vectors

@@ -4,24 +4,44 @@
 //! `IRQBROKER_REQUIRE=kvm` (a comma list) turns that into a failure.
 
 mod bench;
+mod conformance;
 mod dependencies;
 mod design_tables;
+mod exact;
+mod guest_rig;
+mod level;
 mod need;
 mod no_loss;
+mod refusals;
 mod world;
+
+use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 use libtest_mimic::Trial;
 
-fn main() {
+fn main() -> ExitCode {
+    if refusals::is_foreign_process() {
+        return match refusals::foreign_process() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let arguments = Arguments::from_args();
     let stories: Vec<Trial> = [
         dependencies::stories(),
         design_tables::stories(),
+        conformance::stories(),
+        exact::stories(),
+        level::stories(),
+        refusals::stories(),
         no_loss::stories(),
     ]
     .into_iter()
     .flatten()
     .collect();
-    libtest_mimic::run(&arguments, stories).exit();
+    libtest_mimic::run(&arguments, stories).exit_code()
 }

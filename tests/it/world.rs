@@ -6,7 +6,9 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context;
+use irqbroker_core::Gsi;
 use irqbroker_core::MsiMessage;
+use irqbroker_core::Trigger;
 use irqbroker_core::Vector;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::GuestVm;
@@ -19,8 +21,12 @@ use irqbroker_kvm::IoctlCounts;
 use irqbroker_kvm::SimHost;
 use irqbroker_kvm::SimVm;
 use irqbroker_kvm::VmDomain;
+use irqbroker_kvm::VmIrq;
 use irqbroker_kvm::VmIrqFd;
 use irqbroker_kvm::conformance::VmShape;
+
+use crate::need::Need;
+use crate::need::story;
 
 /// How long a guest may take to serve what has reached it. Only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +44,33 @@ pub(crate) trait World: Debug {
 
     /// Interrupts the VM has taken with this vector.
     fn delivered(&self, vector: Vector) -> u64;
+
+    /// The guest serves the interrupt of a pin; a guest that runs has done so by itself.
+    fn serve(&self, gsi: Gsi);
+
+    /// The seam, for what a story does behind the broker's back.
+    fn vm(&self) -> &dyn VmIrq;
 }
+
+/// A pin the guest has programmed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pin {
+    pub(crate) gsi: Gsi,
+    pub(crate) vector: Vector,
+    pub(crate) trigger: Trigger,
+}
+
+/// Pins without devices of their own on a PC.
+pub(crate) const LEVEL_PIN: Pin = Pin {
+    gsi: Gsi(20),
+    vector: Vector(0xe0),
+    trigger: Trigger::Level,
+};
+pub(crate) const EDGE_PIN: Pin = Pin {
+    gsi: Gsi(21),
+    vector: Vector(0xe1),
+    trigger: Trigger::Edge,
+};
 
 /// The message that raises `vector` in either world.
 pub(crate) fn message(vector: Vector) -> MsiMessage {
@@ -51,13 +83,20 @@ pub(crate) fn message(vector: Vector) -> MsiMessage {
 /// The simulator.
 #[derive(Debug)]
 pub(crate) struct SimWorld {
-    vm: Arc<CountingVm<Arc<SimVm>>>,
+    pub(crate) vm: Arc<CountingVm<Arc<SimVm>>>,
     domain: Arc<VmDomain>,
 }
 
 impl SimWorld {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let vm = Arc::new(CountingVm::new(SimHost::default().vm(VmShape::PC)));
+        Self::on(&SimHost::default())
+    }
+
+    pub(crate) fn on(host: &SimHost) -> anyhow::Result<Self> {
+        let vm = Arc::new(CountingVm::new(host.vm(VmShape::PC)));
+        for pin in [LEVEL_PIN, EDGE_PIN] {
+            vm.inner().program_pin(pin.gsi.0, pin.vector, pin.trigger);
+        }
         let domain = VmDomain::new(vm.clone(), EmbedderRoutes::pc_pins(), DestinationIds::Bits8)?;
         Ok(Self { vm, domain })
     }
@@ -78,7 +117,15 @@ impl World for SimWorld {
     }
 
     fn delivered(&self, vector: Vector) -> u64 {
-        self.vm.inner().delivered_message(message(vector))
+        self.vm.inner().delivered(vector)
+    }
+
+    fn serve(&self, gsi: Gsi) {
+        self.vm.inner().eoi(gsi);
+    }
+
+    fn vm(&self) -> &dyn VmIrq {
+        &*self.vm
     }
 }
 
@@ -92,7 +139,16 @@ pub(crate) struct KvmWorld {
 
 impl KvmWorld {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let guest = GuestVm::builder().build()?.run(RunOptions::default())?;
+        let guest = GuestVm::builder().build()?;
+        for pin in [LEVEL_PIN, EDGE_PIN] {
+            let vector = GuestVector::new(pin.vector.0).context("no handler")?;
+            let trigger = match pin.trigger {
+                Trigger::Edge => irqbroker_guest::Trigger::Edge,
+                Trigger::Level => irqbroker_guest::Trigger::Level,
+            };
+            guest.route_pin(u8::try_from(pin.gsi.0)?, vector, trigger)?;
+        }
+        let guest = guest.run(RunOptions::default())?;
         let vm = Arc::new(CountingVm::new(VmIrqFd::new(guest.vm())));
         let domain = VmDomain::new(vm.clone(), EmbedderRoutes::pc_pins(), DestinationIds::Bits8)?;
         Ok(Self { vm, domain, guest })
@@ -119,4 +175,23 @@ impl World for KvmWorld {
     fn delivered(&self, vector: Vector) -> u64 {
         GuestVector::new(vector.0).map_or(0, |vector| self.guest.counters().delivered(vector))
     }
+
+    fn serve(&self, _gsi: Gsi) {}
+
+    fn vm(&self) -> &dyn VmIrq {
+        &*self.vm
+    }
+}
+
+/// A story that runs on the simulator and, where there is one, on KVM.
+pub(crate) fn on_both(
+    name: &str,
+    body: fn(&dyn World) -> anyhow::Result<()>,
+) -> [libtest_mimic::Trial; 2] {
+    [
+        story(name, Need::Nothing, move || body(&SimWorld::new()?)),
+        story(format!("{name}_on_kvm"), Need::Kvm, move || {
+            body(&KvmWorld::new()?)
+        }),
+    ]
 }

@@ -68,7 +68,7 @@ pub enum LocalError {
 /// An edge producer in this process.
 ///
 /// Masked or stopped, it keeps an event as one pending bit; otherwise it writes its eventfd. With
-/// no consumer the event waits in the eventfd's counter.
+/// no consumer the event waits in the eventfd's counter, unless the producer is told of demand.
 pub struct LocalProducer {
     name: String,
     info: ProducerInfo,
@@ -151,8 +151,14 @@ impl LocalProducer {
     }
 
     /// Raises the interrupt: one write of the eventfd, or a pending bit while masked.
+    ///
+    /// A producer that is told of demand drops an event that comes when there is none: it was on
+    /// its way while the consumer left, and is not the next one's.
     pub fn signal(&self) {
         let mut gate = self.lock();
+        if self.demand.is_some() && !gate.bound {
+            return;
+        }
         if gate.open() {
             self.write(&mut gate);
         } else {
@@ -351,5 +357,7 @@ mod tests {
         producer.del_consumer();
         assert_eq!(ticker.wanted.load(Ordering::Relaxed), 2);
         assert_eq!(ticker.unwanted.load(Ordering::Relaxed), 2);
+        producer.signal();
+        assert_eq!(producer.signalled(), 1, "nobody asked for this one");
     }
 }

@@ -218,7 +218,7 @@ pub trait Retarget {
     /// # Errors
     ///
     /// The message cannot be one of this consumer's; the old one stays.
-    fn retarget(&self, message: MsiMessage) -> Result<(), PeerError>;
+    fn set_message(&self, message: MsiMessage) -> Result<(), PeerError>;
 }
 
 /// A routing table that is written as a whole, and whose staged entries one commit makes live.

@@ -200,7 +200,7 @@ impl Shared {
             .ok_or(LinkError::NoMessage { link: id })?;
         self.detach(id, link)?;
         let changed = retarget
-            .retarget(message)
+            .set_message(message)
             .map_err(|source| LinkError::Message { link: id, source });
         if changed.is_ok()
             && let Some(joint) = &mut link.joint

@@ -298,7 +298,7 @@ impl Bypass for MsiConsumer {
 }
 
 impl Retarget for MsiConsumer {
-    fn retarget(&self, message: MsiMessage) -> Result<(), PeerError> {
+    fn set_message(&self, message: MsiMessage) -> Result<(), PeerError> {
         let mut state = self.state();
         if let Place::Attached(irqfd) = &state.place {
             return Err(PeerError::new(Misuse::Attached { gsi: irqfd.gsi() }));

@@ -271,7 +271,7 @@ impl Bypass for FakeConsumer {
 }
 
 impl Retarget for FakeConsumer {
-    fn retarget(&self, message: MsiMessage) -> Result<(), PeerError> {
+    fn set_message(&self, message: MsiMessage) -> Result<(), PeerError> {
         self.log.call("c.retarget")?;
         *self.message.lock().unwrap() = message;
         Ok(())

@@ -183,7 +183,7 @@ fn calls_in_the_wrong_order_are_refused_and_change_nothing() {
     let gsi = consumer.gsi().unwrap();
     let twice = consumer.attach().unwrap_err();
     assert_eq!(twice.reason, Reason::AttachRefused { gsi, errno: 16 });
-    assert!(Retarget::retarget(&*consumer, message(2)).is_err());
+    assert!(Retarget::set_message(&*consumer, message(2)).is_err());
     consumer.release();
     assert_eq!(consumer.gsi(), Some(gsi));
     assert_eq!(vm.inner().irqfds(), [(token.id(), gsi)]);
@@ -214,13 +214,13 @@ fn retarget_moves_the_next_injection_and_the_next_route() {
     let consumer = domain.msi("msi", message(1), None).unwrap();
     consumer.prepare().unwrap();
     domain.commit().unwrap();
-    Retarget::retarget(&*consumer, message(2)).unwrap();
+    Retarget::set_message(&*consumer, message(2)).unwrap();
     assert_eq!(domain.leased(), 0);
     consumer.inject().unwrap();
     assert_eq!(vm.inner().delivered_message(message(2)), 1);
     assert_eq!(consumer.prepare().unwrap(), Prepared::Staged);
     // Back to a route that is still in the kernel's table: nothing to write.
-    Retarget::retarget(&*consumer, message(1)).unwrap();
+    Retarget::set_message(&*consumer, message(1)).unwrap();
     assert_eq!(consumer.prepare().unwrap(), Prepared::Live);
 }
 
@@ -238,7 +238,7 @@ fn retarget_to_a_message_the_kernel_would_refuse_keeps_the_old_one() {
         address: 0x1_fee0_0000,
         data: 0x41,
     };
-    assert!(Retarget::retarget(&*consumer, reserved).is_err());
+    assert!(Retarget::set_message(&*consumer, reserved).is_err());
     consumer.prepare().unwrap();
     domain.commit().unwrap();
     let route = consumer.route();

@@ -1,0 +1,33 @@
+//! Stories of the `irqbroker` command: what it prints, and how it ends.
+//!
+//! A story that needs what the machine lacks is reported as ignored with the reason in its name;
+//! `IRQBROKER_REQUIRE=kvm` (a comma list) turns that into a failure.
+
+mod command;
+mod demo;
+mod doctor;
+mod latency;
+mod need;
+mod refusals;
+mod report;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+use libtest_mimic::Trial;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Side by side, the spinning device of one story would make the vblanks of another late.
+    arguments.test_threads.get_or_insert(1);
+    let stories: Vec<Trial> = [
+        demo::stories(),
+        latency::stories(),
+        doctor::stories(),
+        refusals::stories(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    libtest_mimic::run(&arguments, stories).exit_code()
+}

@@ -1,0 +1,67 @@
+//! What a story needs of the machine, and how it is reported where that is missing.
+
+use std::fmt;
+
+use anyhow::Context;
+use libtest_mimic::Failed;
+use libtest_mimic::Trial;
+
+use crate::command;
+
+/// Something a machine may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing beyond Linux and /proc.
+    Nothing,
+    /// A /dev/kvm that opens.
+    Kvm,
+    /// A user that file modes hold for, and who may run the command.
+    Unprivileged,
+}
+
+impl Need {
+    /// Why it is missing, if it is.
+    fn missing(self) -> Option<String> {
+        let found = match self {
+            Self::Nothing => Ok(()),
+            Self::Kvm => std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/kvm")
+                .map(drop)
+                .context("/dev/kvm"),
+            Self::Unprivileged => command::unprivileged(&["--version"]).map(drop),
+        };
+        found.err().map(|error| format!("{error:#}"))
+    }
+
+    fn required(self) -> bool {
+        std::env::var("IRQBROKER_REQUIRE")
+            .is_ok_and(|list| list.split(',').any(|name| name == self.to_string()))
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Kvm => "kvm",
+            Self::Unprivileged => "unprivileged",
+        })
+    }
+}
+
+/// A story of the given name; an error or a panic fails it.
+pub(crate) fn story(name: &str, need: Need, body: fn() -> anyhow::Result<()>) -> Trial {
+    let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
+    match need.missing() {
+        None => Trial::test(name, move || body().map_err(failed)),
+        Some(why) => {
+            let ignored = !need.required();
+            let name = format!("{name} [{why}]");
+            // Run all the same, by --include-ignored or because it is required, it fails.
+            Trial::test(name, move || Err(format!("needs {need}: {why}").into()))
+                .with_ignored_flag(ignored)
+        }
+    }
+}
