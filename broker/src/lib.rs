@@ -18,3 +18,8 @@ pub use irqbroker_core::*;
 pub use irqbroker_kvm as kvm;
 #[cfg(feature = "vgpu")]
 pub use irqbroker_vgpu as vgpu;
+
+/// The README's Rust code compiles.
+#[cfg(all(doctest, feature = "kvm"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -191,7 +191,9 @@ impl Party {
             Change::Demote => self
                 .with_consumer(|consumer| registry.set_path(consumer.link(), PathPolicy::Relay))?,
             Change::Promote => {
-                self.with_consumer(|consumer| registry.set_path(consumer.link(), PathPolicy::Auto))?
+                self.with_consumer(|consumer| {
+                    registry.set_path(consumer.link(), PathPolicy::Auto)
+                })?;
             }
             _ => {}
         }

@@ -3,6 +3,8 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -75,6 +77,10 @@ impl Line {
         }))
     }
 
+    fn resample(&self) -> MutexGuard<'_, Option<ResampleEvent>> {
+        self.resample.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fire(&self) -> anyhow::Result<()> {
         rustix::io::write(&self.token, &1u64.to_ne_bytes())?;
         Ok(())
@@ -82,12 +88,7 @@ impl Line {
 
     /// Waits for the guest's EOI as the device would that bound the event to its unmask.
     fn wait_for_eoi(&self) -> anyhow::Result<u64> {
-        let resample = self
-            .resample
-            .lock()
-            .unwrap()
-            .clone()
-            .context("no resample event")?;
+        let resample = self.resample().clone().context("no resample event")?;
         let mut fds = [PollFd::from_borrowed_fd(resample.as_fd(), PollFlags::IN)];
         let patience = Timespec {
             tv_sec: 10,
@@ -111,11 +112,11 @@ impl Producer for Line {
         ProducerInfo::automasked_level()
     }
     fn add_consumer(&self, consumer: &ConsumerInfo) -> Result<ResampleBinding, PeerError> {
-        *self.resample.lock().unwrap() = consumer.resample.clone();
+        *self.resample() = consumer.resample.clone();
         Ok(self.binding)
     }
     fn del_consumer(&self) {
-        *self.resample.lock().unwrap() = None;
+        *self.resample() = None;
     }
     fn mask_control(&self) -> Option<&dyn Mask> {
         Some(self)

@@ -162,10 +162,8 @@ fn exhaustion(world: &dyn World) -> anyhow::Result<()> {
             Err(error) => break error,
         }
     };
-    ensure!(
-        refused.to_string().contains(&limit.to_string()),
-        "{refused}"
-    );
+    let refused = format!("{:#}", anyhow::Error::new(refused));
+    ensure!(refused.contains(&limit.to_string()), "{refused}");
     let registry = Registry::new()?;
     let mut party = Party::new(50)?;
     party.open_up(&registry, world)?;

@@ -29,7 +29,7 @@ impl fmt::Display for HeadId {
 /// Its frame counter advances with time; its vblanks are signalled only while a consumer is bound
 /// to the producer and neither masked nor stopped. Of the vblanks that happen behind a mask one
 /// is pending at unmask, as with any edge interrupt. One under way while its consumer is deleted
-/// may still reach the eventfd and wait there, since a producer writes it with no consumer too.
+/// is dropped.
 #[derive(Debug)]
 pub struct Head {
     id: HeadId,

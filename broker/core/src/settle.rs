@@ -142,7 +142,6 @@ impl Shared {
     fn defer(&self, id: LinkId, link: &mut Link) -> Option<Attempt> {
         let joint = link.joint.as_mut()?;
         let held = self.enqueue(id, &mut joint.queued)?;
-        joint.fed = true;
         Some(if held {
             Attempt::Held
         } else {

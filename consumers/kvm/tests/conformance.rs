@@ -44,17 +44,6 @@ fn main() -> ExitCode {
             (body.run)(&SimRig::new(profile));
             Ok(())
         }));
-        let needs_guest = kernel.as_ref().is_ok_and(|rig| !body.runs_on(rig));
-        let trial = Trial::test(format!("kernel/{}", body.name), move || {
-            (body.run)(&LapicRig::new(profile)?);
-            Ok(())
-        });
-        let kind = match needs_guest {
-            true => "needs a guest that runs",
-            false => missing,
-        };
-        let ignored = needs_guest || !runs;
-        trials.push(trial.with_kind(kind).with_ignored_flag(ignored));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
