@@ -18,11 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new()?;
     let device = LocalProducer::new("device")?;
     let token = device.token().clone();
-    let message = MsiMessage {
+    let message = |data| MsiMessage {
         address: 0xfee0_0000,
-        data: 0x40,
+        data,
     };
-    let consumer = domain.msi("guest.msi0", message, None)?;
+    let consumer = domain.msi("guest.msi0", message(0x40), None)?;
     let _producer = registry.register_producer(token.clone(), device.clone())?;
     let link = registry.register_consumer(token, consumer)?;
 
@@ -31,10 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The guest masks the vector, and unmasks it with another message.
     link.mask()?;
-    link.update_route(MsiMessage {
-        data: 0x41,
-        ..message
-    })?;
+    link.update_route(message(0x41))?;
     link.unmask()?;
 
     // Whatever the kernel cannot deliver, the embedder's loop does: poll `registry.poll_fd()`.
