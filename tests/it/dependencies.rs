@@ -80,12 +80,44 @@ const ALLOWED: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+/// What a library must not make its embedder take: an error type of no shape, and threads or an
+/// executor behind its back.
+const NOT_IN_LIBRARIES: &[&str] = &["anyhow", "async-std", "smol", "tokio"];
+
 pub(crate) fn stories() -> Vec<Trial> {
-    vec![story(
-        "every_dependency_inside_the_workspace_is_in_the_table",
-        Need::Nothing,
-        check,
-    )]
+    vec![
+        story(
+            "every_dependency_inside_the_workspace_is_in_the_table",
+            Need::Nothing,
+            check,
+        ),
+        story(
+            "invariant_10_no_library_depends_on_anyhow_or_an_async_runtime",
+            Need::Nothing,
+            libraries,
+        ),
+    ]
+}
+
+fn libraries() -> anyhow::Result<()> {
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()?;
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        if !package.targets.iter().any(|target| target.is_lib()) {
+            continue;
+        }
+        for dependency in &package.dependencies {
+            let name = dependency.name.as_str();
+            if dependency.kind == DependencyKind::Normal && NOT_IN_LIBRARIES.contains(&name) {
+                wrong.push(format!("{} -> {name}", package.name));
+            }
+        }
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }
 
 fn check() -> anyhow::Result<()> {

@@ -51,7 +51,7 @@ pub(crate) fn stories() -> Vec<Trial> {
         relayed,
     ));
     stories.extend(on_both(
-        "embedders_pin_interrupts_after_message_commits",
+        "invariant_4_embedders_pin_interrupts_after_message_commits",
         embedders_pin,
     ));
     stories

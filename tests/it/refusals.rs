@@ -69,7 +69,7 @@ pub(crate) fn stories() -> Vec<Trial> {
             refused_route,
         ),
         story(
-            "closed_vm_changes_no_link_and_is_told_once",
+            "invariant_9_closed_vm_changes_no_link_and_is_told_once",
             Need::Nothing,
             closed_vm,
         ),

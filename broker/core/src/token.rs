@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn token_of_a_duplicate_is_the_same() {
+    fn invariant_1_token_of_a_duplicate_is_the_same() {
         let event = event();
         let duplicate = event.try_clone().unwrap();
         assert_eq!(Token::of(&event).unwrap(), Token::of(&duplicate).unwrap());
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn token_pins_its_id_after_the_last_other_close() {
+    fn invariant_1_token_pins_its_id_after_the_last_other_close() {
         let a = event();
         let token = Token::of(&a).unwrap();
         drop(a);

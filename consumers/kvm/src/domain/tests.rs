@@ -94,7 +94,7 @@ fn lease_of_a_shared_staged_route_is_live_for_all_after_the_write() {
 }
 
 #[test]
-fn failed_commit_leaves_the_old_table_and_dropping_the_leases_undoes_it() {
+fn invariant_4_failed_commit_leaves_the_old_table_and_dropping_the_leases_undoes_it() {
     let vm = sim(IrqchipMode::Full);
     let domain = domain(&vm);
     let kept = domain.lease(message(1), None).unwrap();
