@@ -184,3 +184,16 @@ fn level_link_in_relay_unmasks_its_source_when_the_guest_has_served_it() {
     bench.service();
     assert_eq!(bench.log.take(), ["p.unmask"]);
 }
+
+#[test]
+fn promotion_discards_what_the_kernel_has_injected_and_left_standing() {
+    let bench = Bench::new();
+    let _producer = bench.producer().unwrap();
+    let consumer = bench.consumer(Delivers::Bypass).unwrap();
+    consumer.mask().unwrap();
+    // The pretended kernel takes nothing, so this is what a real one leaves in the counter.
+    signal(&bench.token);
+    consumer.unmask().unwrap();
+    assert_eq!(bench.state(consumer.link()).0, DeliveryState::Bypass);
+    assert_eq!(bench.token.pending().unwrap(), 0);
+}
