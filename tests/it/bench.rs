@@ -51,7 +51,7 @@ pub(crate) enum Source {
 
 impl Source {
     fn new(at: usize) -> anyhow::Result<Self> {
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             return Ok(Self::Local(LocalProducer::new(format!("local{at}"))?));
         }
         let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;

@@ -127,11 +127,11 @@ impl<T: Clone> Timeline<T> {
     }
 
     pub(crate) fn disarm(&mut self, id: TrackId) {
-        if let Some(track) = self.tracks.get_mut(&id) {
-            if let Phase::Armed(deadline) = track.phase {
-                track.phase = Phase::Idle;
-                self.queue.remove(&(deadline, id));
-            }
+        if let Some(track) = self.tracks.get_mut(&id)
+            && let Phase::Armed(deadline) = track.phase
+        {
+            track.phase = Phase::Idle;
+            self.queue.remove(&(deadline, id));
         }
     }
 

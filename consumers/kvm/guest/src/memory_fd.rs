@@ -103,7 +103,7 @@ impl GuestMemory {
         let size = size_of::<T>();
         // Addresses come from the layout, never from the guest: a failure is a bug of this crate.
         assert!(
-            address % size == 0 && address <= self.bytes - size,
+            address.is_multiple_of(size) && address <= self.bytes - size,
             "guest address {address:#x} is unaligned or outside its memory"
         );
         // SAFETY: inside the mapping by the check above.
