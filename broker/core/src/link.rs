@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::delivery::Delivery;
 use crate::delivery::DeliveryState;
 use crate::delivery::Reason;
+use crate::event::Side;
 use crate::info::Delivers;
 use crate::info::Masking;
 use crate::info::ProducerInfo;
@@ -154,6 +155,14 @@ impl Link {
                 (_, _, Delivers::Bypass, None) => Aim::Bypass,
             },
         )
+    }
+
+    /// The name of whoever is on `side`.
+    pub(crate) fn holder(&self, side: Side) -> Option<String> {
+        match side {
+            Side::Producer => self.producer.as_ref().map(|producer| producer.name()),
+            Side::Consumer => self.consumer.as_ref().map(|consumer| consumer.name()),
+        }
     }
 
     /// Why there is no link, by who is missing.

@@ -370,14 +370,6 @@ impl Newcomer {
 }
 
 impl Link {
-    /// The name of whoever is on `side`.
-    fn holder(&self, side: Side) -> Option<String> {
-        match side {
-            Side::Producer => self.producer.as_ref().map(|producer| producer.name()),
-            Side::Consumer => self.consumer.as_ref().map(|consumer| consumer.name()),
-        }
-    }
-
     /// Takes `side` away, and with a consumer what it had asked for.
     fn take(&mut self, side: Side) -> Option<Newcomer> {
         match side {

@@ -173,6 +173,11 @@ impl DemoReport {
         })
     }
 
+    /// Interrupts lost or invented, of which there may be none.
+    pub(crate) fn faults(&self) -> u64 {
+        self.counts.lost + self.counts.invented
+    }
+
     fn table(&self) -> Table {
         let mut columns = vec![("head", Align::Right), ("path", Align::Left)];
         let counts = [

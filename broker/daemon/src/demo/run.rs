@@ -71,11 +71,13 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
         halt_poll: measured.halt_poll,
         machine: Machine::read(),
     };
-    output.print(&DemoReport::new(
-        conditions,
-        &measured.heads,
-        measured.relay,
-    )?)
+    let report = DemoReport::new(conditions, &measured.heads, measured.relay)?;
+    output.print(&report)?;
+    ensure!(
+        report.faults() == 0,
+        "interrupts were lost or invented: see the report"
+    );
+    Ok(())
 }
 
 struct Measured {

@@ -91,6 +91,14 @@ impl LatencyReport {
         self.paths.iter().find(|report| report.path == path)
     }
 
+    /// Interrupts lost or invented, of which there may be none.
+    pub(crate) fn faults(&self) -> u64 {
+        self.paths
+            .iter()
+            .map(|path| path.lost + path.invented)
+            .sum()
+    }
+
     fn table(&self) -> Table {
         let mut columns = vec![("path", Align::Left)];
         let numbers = LatencyUs::TITLES

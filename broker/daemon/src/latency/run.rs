@@ -3,6 +3,7 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use anyhow::ensure;
 use irqbroker_guest::CoreId;
 use irqbroker_guest::Event;
 use irqbroker_guest::Ledger;
@@ -58,7 +59,13 @@ pub(crate) fn run(args: &LatencyArgs, output: &Output) -> anyhow::Result<()> {
     if let Some(file) = &args.plot {
         plot::save(file, &measured, halt_poll, &machine)?;
     }
-    output.print(&LatencyReport::new(&measured, halt_poll, machine))
+    let report = LatencyReport::new(&measured, halt_poll, machine);
+    output.print(&report)?;
+    ensure!(
+        report.faults() == 0,
+        "interrupts were lost or invented: see the report"
+    );
+    Ok(())
 }
 
 fn measure(args: &LatencyArgs, progress: &Progress) -> anyhow::Result<(Vec<Measured>, HaltPoll)> {

@@ -159,3 +159,16 @@ fn display_shows_a_sum_row_only_for_several_heads() {
         "{one}"
     );
 }
+
+#[test]
+fn faults_are_what_was_lost_and_what_was_invented_on_all_heads() {
+    let faulty = |lost, invented| Counts {
+        produced: 9,
+        lost,
+        invented,
+        ..Counts::default()
+    };
+    let heads = [head("bypass", faulty(1, 0)), head("relay", faulty(0, 2))];
+    assert_eq!(report(&heads).faults(), 3);
+    assert_eq!(report(&[head("bypass", faulty(0, 0))]).faults(), 0);
+}

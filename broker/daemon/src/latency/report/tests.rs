@@ -117,3 +117,12 @@ fn display_has_one_row_for_each_path_and_the_conditions() {
         "{text}"
     );
 }
+
+#[test]
+fn faults_are_what_was_lost_and_what_was_invented_on_all_paths() {
+    let mut paths = all();
+    assert_eq!(report(&paths).faults(), 0);
+    paths[1].lost = 2;
+    paths[3].invented = 1;
+    assert_eq!(report(&paths).faults(), 3);
+}
