@@ -1,9 +1,12 @@
 //! What a story needs of the machine, and how it is reported where that is missing.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use libtest_mimic::Failed;
 use libtest_mimic::Trial;
+
+use crate::guest_rig;
 
 /// Something a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub(crate) enum Need {
     Nothing,
     /// A /dev/kvm that opens.
     Kvm,
+    /// A KVM that hears of the EOI from the guest. kvm-pvm ends an interrupt when it injects it.
+    GuestEoi,
 }
 
 impl Need {
@@ -25,6 +30,10 @@ impl Need {
                 .open("/dev/kvm")
                 .err()
                 .map(|error| format!("/dev/kvm: {error}")),
+            Self::GuestEoi => Self::Kvm.missing().or_else(|| {
+                static FOUND: OnceLock<Option<String>> = OnceLock::new();
+                FOUND.get_or_init(guest_rig::why_no_guest_eoi).clone()
+            }),
         }
     }
 
@@ -39,6 +48,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Nothing => "nothing",
             Self::Kvm => "kvm",
+            Self::GuestEoi => "guest-eoi",
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Opens KVM and builds the guest's VM.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -17,6 +18,7 @@ use rustix::io::Errno;
 
 use crate::BuildError;
 use crate::Counters;
+use crate::GuestVector;
 use crate::GuestVm;
 use crate::kick_fd::Kick;
 use crate::layout;
@@ -73,6 +75,7 @@ pub struct GuestVmBuilder {
     node: PathBuf,
     irqchip: Irqchip,
     halt_poll_ns: Option<u64>,
+    served: BTreeSet<GuestVector>,
 }
 
 impl GuestVmBuilder {
@@ -81,6 +84,7 @@ impl GuestVmBuilder {
             node: PathBuf::from("/dev/kvm"),
             irqchip: Irqchip::Full,
             halt_poll_ns: None,
+            served: BTreeSet::new(),
         }
     }
 
@@ -107,6 +111,14 @@ impl GuestVmBuilder {
         self
     }
 
+    /// Lets the handler of `vector` have its device served before it ends the interrupt, as a driver
+    /// does: it asks [`RunOptions::served`](crate::RunOptions::served). One exit more per interrupt.
+    #[must_use]
+    pub fn served(mut self, vector: GuestVector) -> Self {
+        self.served.insert(vector);
+        self
+    }
+
     /// Opens the node and builds VM, memory, program and vCPU; nothing runs yet.
     ///
     /// # Errors
@@ -126,7 +138,7 @@ impl GuestVmBuilder {
             call: "KVM_SET_USER_MEMORY_REGION",
             source,
         })?;
-        program::load(&memory, eoi_under(self.irqchip));
+        program::load(&memory, eoi_under(self.irqchip), &self.served);
 
         let vcpu = ioctl("KVM_CREATE_VCPU", vm.create_vcpu(0))?;
         vcpu::set_up(&kvm, &vcpu, self.irqchip)?;

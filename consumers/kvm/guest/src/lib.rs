@@ -82,5 +82,6 @@ pub use vcpu::TscOffset;
 pub use vcpu_thread::InterruptSource;
 pub use vcpu_thread::IoapicEoi;
 pub use vcpu_thread::RunOptions;
+pub use vcpu_thread::Served;
 pub use vector::GuestVector;
 pub use vm::GuestVm;

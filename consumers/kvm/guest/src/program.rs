@@ -5,6 +5,8 @@
 //! vector table clears IF). Encodings: Intel SDM 2, 16-bit code; `66` = 32-bit operand, `67` =
 //! 32-bit address, `2e` = `cs:`.
 
+use std::collections::BTreeSet;
+
 use crate::GuestVector;
 use crate::layout;
 use crate::layout::VectorPlace;
@@ -16,6 +18,8 @@ pub(crate) const X2APIC_EOI: u32 = 0x80b;
 pub(crate) const STRAY_PORT: u16 = 0xf4;
 /// Port written between EOI and return under a split irqchip; nothing listens.
 pub(crate) const EXIT_PORT: u8 = 0x80;
+/// Port a handler of a served vector writes the vector to, before EOI.
+pub(crate) const SERVE_PORT: u16 = 0xf5;
 
 /// How a handler ends an interrupt.
 ///
@@ -32,7 +36,7 @@ pub(crate) enum Eoi {
 }
 
 /// Writes vector table, idle loop, stubs and handlers.
-pub(crate) fn load(memory: &GuestMemory, eoi: Eoi) {
+pub(crate) fn load(memory: &GuestMemory, eoi: Eoi, served: &BTreeSet<GuestVector>) {
     memory.write(usize::from(layout::IDLE_LOOP), &idle_loop());
     for exception in 0..layout::EXCEPTIONS {
         let offset = layout::stub(exception);
@@ -41,7 +45,8 @@ pub(crate) fn load(memory: &GuestMemory, eoi: Eoi) {
     }
     for vector in GuestVector::all() {
         let place = VectorPlace::of(vector);
-        memory.write(place.linear(place.handler), &handler(place, eoi));
+        let asks = served.contains(&vector).then_some(vector);
+        memory.write(place.linear(place.handler), &handler(place, asks, eoi));
         set_table_entry(memory, vector.get(), place.segment, place.handler);
     }
 }
@@ -72,7 +77,8 @@ fn stray_stub(exception: u8) -> [u8; 5] {
     ]
 }
 
-fn handler(place: VectorPlace, eoi: Eoi) -> Vec<u8> {
+/// `asks`: the vector, if user space has to serve its device before the interrupt is ended.
+fn handler(place: VectorPlace, asks: Option<GuestVector>, eoi: Eoi) -> Vec<u8> {
     let [counter_low, counter_high] = place.counter.to_le_bytes();
     let stamp_low = u32::from(place.ring).to_le_bytes();
     let stamp_high = (u32::from(place.ring) + 4).to_le_bytes();
@@ -89,6 +95,13 @@ fn handler(place: VectorPlace, eoi: Eoi) -> Vec<u8> {
     code.extend(stamp_high);
     // inc dword cs:[counter]              publishes the stamp: stores stay in order on x86
     code.extend([0x2e, 0x66, 0xff, 0x06, counter_low, counter_high]);
+    if let Some(vector) = asks {
+        let [port, _] = SERVE_PORT.to_le_bytes();
+        // mov al, vector
+        code.extend([0xb0, vector.get()]);
+        // out SERVE_PORT, al              the vCPU thread comes back once the device is served
+        code.extend([0xe6, port]);
+    }
     if eoi != Eoi::None {
         // xor eax, eax
         code.extend([0x66, 0x31, 0xc0]);
@@ -135,25 +148,37 @@ mod tests {
             0x0f, 0x30, // wrmsr
             0xcf, // iret
         ];
-        assert_eq!(handler(place(), Eoi::X2apic), expected);
+        assert_eq!(handler(place(), None, Eoi::X2apic), expected);
     }
 
     #[test]
     fn handler_under_a_split_irqchip_writes_a_port_between_eoi_and_return() {
-        let code = handler(place(), Eoi::X2apicThenExit);
+        let code = handler(place(), None, Eoi::X2apicThenExit);
         assert!(code.ends_with(&[0x0f, 0x30, 0xe6, 0x80, 0xcf]));
     }
 
     #[test]
+    fn handler_of_a_served_vector_writes_it_to_a_port_between_count_and_eoi() {
+        let code = handler(place(), GuestVector::new(0x54), Eoi::X2apic);
+        let tail = [
+            0x2e, 0x66, 0xff, 0x06, 0x34, 0x12, // incl %cs:0x1234
+            0xb0, 0x54, // mov $0x54,%al
+            0xe6, 0xf5, // out %al,$0xf5
+            0x66, 0x31, 0xc0, 0x66, 0x31, 0xd2, 0x0f, 0x30, 0xcf,
+        ];
+        assert!(code.ends_with(&tail));
+    }
+
+    #[test]
     fn handler_without_an_apic_touches_no_msr() {
-        let code = handler(place(), Eoi::None);
+        let code = handler(place(), None, Eoi::None);
         assert!(code.ends_with(&[0xff, 0x06, 0x34, 0x12, 0xcf]));
     }
 
     #[test]
     fn every_handler_stamps_first_and_fits_its_place() {
         for vector in GuestVector::all() {
-            let code = handler(VectorPlace::of(vector), Eoi::X2apicThenExit);
+            let code = handler(VectorPlace::of(vector), Some(vector), Eoi::X2apicThenExit);
             assert!(code.starts_with(&[0x0f, 0x31]));
             assert!(code.len() <= 64);
         }
@@ -169,7 +194,7 @@ mod tests {
     #[test]
     fn load_points_every_vector_at_its_own_code() {
         let memory = GuestMemory::new(layout::MEMORY_BYTES).unwrap();
-        load(&memory, Eoi::X2apic);
+        load(&memory, Eoi::X2apic, &BTreeSet::new());
         for vector in GuestVector::all() {
             let [offset, segment] = table_entry(&memory, vector.get());
             // rdtsc, the handler's first instruction

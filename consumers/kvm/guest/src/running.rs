@@ -74,6 +74,7 @@ impl RunningGuest {
             irqchip: guest.irqchip,
             source: options.source,
             ioapic_eoi: options.ioapic_eoi,
+            served: options.served,
             staged: None,
             halted: false,
         };

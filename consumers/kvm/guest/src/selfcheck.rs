@@ -8,6 +8,7 @@ mod level;
 mod lifecycle;
 mod paced;
 mod raiser;
+mod served;
 
 use std::time::Duration;
 use std::time::Instant;
@@ -27,6 +28,7 @@ pub use paced::Measured;
 pub use paced::PacedRun;
 pub use paced::burst;
 pub use raiser::Raise;
+pub use served::served_before_the_handler_goes_on;
 
 /// A check, by the name a harness shows.
 pub type Check = (&'static str, fn() -> Result<(), CheckError>);
@@ -64,6 +66,9 @@ pub fn all() -> &'static [Check] {
             "guest_level_eoi_under_split_irqchip_reaches_its_listener",
             || level_eoi_under_split_irqchip(ROUNDS),
         ),
+        ("guest_handler_waits_for_its_device_to_be_served", || {
+            served_before_the_handler_goes_on(ROUNDS)
+        }),
         (
             "guest_interrupt_before_run_is_kept",
             interrupt_before_run_is_kept,

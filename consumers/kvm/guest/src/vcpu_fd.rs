@@ -16,7 +16,9 @@ use rustix::io::Errno;
 use vmm_sys_util::ioctl::ioctl_with_ref;
 use vmm_sys_util::ioctl_iow_nr;
 
+use crate::GuestVector;
 use crate::RunError;
+use crate::program::SERVE_PORT;
 use crate::program::STRAY_PORT;
 
 ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
@@ -78,6 +80,8 @@ pub(crate) enum Exit {
     Halted,
     /// A level vector was ended under a split irqchip.
     IoapicEoi(u8),
+    /// A handler asks for its device to be served.
+    Serve(GuestVector),
 }
 
 /// Enters the guest once.
@@ -94,6 +98,10 @@ pub(crate) fn enter(vcpu: &mut VcpuFd) -> Result<Exit, RunError> {
         VcpuExit::Hlt => Ok(Exit::Halted),
         VcpuExit::IoapicEoi(vector) => Ok(Exit::IoapicEoi(vector)),
         VcpuExit::IoOut(STRAY_PORT, &[vector]) => Err(RunError::StrayVector { vector }),
+        // Handlers write nothing else there; another byte is ignored like another port.
+        VcpuExit::IoOut(SERVE_PORT, &[vector]) => {
+            Ok(GuestVector::new(vector).map_or(Exit::Again, Exit::Serve))
+        }
         VcpuExit::IoOut(..) | VcpuExit::Intr | VcpuExit::IrqWindowOpen => Ok(Exit::Again),
         VcpuExit::Shutdown => Err(RunError::Shutdown),
         VcpuExit::FailEntry(reason, cpu) => Err(RunError::FailedEntry { reason, cpu }),

@@ -41,6 +41,14 @@ pub trait IoapicEoi: Send + Sync {
     fn ended(&self, vector: u8);
 }
 
+/// The devices behind the vectors given to [`GuestVmBuilder::served`](crate::GuestVmBuilder::served).
+pub trait Served: Send + Sync {
+    /// The handler of `vector` has stamped and counted; it ends the interrupt once this returns.
+    ///
+    /// On the vCPU thread. May block, which the guest's stop, probe and quiesce then wait for.
+    fn serve(&self, vector: GuestVector);
+}
+
 /// How a guest runs; the default is: on any core, without hooks.
 #[derive(Clone, Default)]
 pub struct RunOptions {
@@ -50,6 +58,8 @@ pub struct RunOptions {
     pub source: Option<Arc<dyn InterruptSource>>,
     /// Who hears of ended level interrupts; only called under [`Irqchip::Split`].
     pub ioapic_eoi: Option<Arc<dyn IoapicEoi>>,
+    /// Who serves the devices of served vectors.
+    pub served: Option<Arc<dyn Served>>,
 }
 
 impl fmt::Debug for RunOptions {
@@ -58,6 +68,7 @@ impl fmt::Debug for RunOptions {
             .field("core", &self.core)
             .field("source", &self.source.is_some())
             .field("ioapic_eoi", &self.ioapic_eoi.is_some())
+            .field("served", &self.served.is_some())
             .finish()
     }
 }
@@ -140,6 +151,7 @@ pub(crate) struct VcpuThread {
     pub(crate) irqchip: Irqchip,
     pub(crate) source: Option<Arc<dyn InterruptSource>>,
     pub(crate) ioapic_eoi: Option<Arc<dyn IoapicEoi>>,
+    pub(crate) served: Option<Arc<dyn Served>>,
     /// Under [`Irqchip::None`]: taken from the source, not injected yet.
     pub(crate) staged: Option<GuestVector>,
     /// Under [`Irqchip::None`]: the guest has halted and nothing was injected since.
@@ -189,6 +201,11 @@ impl VcpuThread {
                 Exit::IoapicEoi(vector) => {
                     if let Some(listener) = &self.ioapic_eoi {
                         listener.ended(vector);
+                    }
+                }
+                Exit::Serve(vector) => {
+                    if let Some(devices) = &self.served {
+                        devices.serve(vector);
                     }
                 }
             }

@@ -109,7 +109,7 @@ impl PacedRun {
         let running = guest.run(RunOptions {
             core: self.vcpu_core,
             source: raiser.source(),
-            ioapic_eoi: None,
+            ..RunOptions::default()
         })?;
         running.quiesce(deadline())?;
         let members = (0..accounts.len()).cycle();
