@@ -241,9 +241,8 @@ impl Rig for GuestRig {
             LEVEL_VECTOR => self.level_before,
             _ => 0,
         };
-        GuestVector::new(vector.0).map_or(0, |vector| {
-            self.guest.counters().delivered(vector) - before
-        })
+        GuestVector::new(vector.0)
+            .map_or(0, |vector| self.guest.counters().delivered(vector) - before)
     }
 
     fn serving(&self) -> Serving {

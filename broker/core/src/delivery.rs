@@ -56,6 +56,9 @@ pub enum Reason {
     RelayRequested,
     /// The next promotion takes it to the kernel.
     PromotionPending,
+    /// A hold keeps promotions back. The relay has not taken the link up for the meantime: events
+    /// wait in the eventfd until the hold ends.
+    Held,
     /// The consumer lives in user space.
     UserSpaceConsumer,
     /// The VM has no in-kernel irqchip, so the kernel cannot inject.
@@ -97,6 +100,7 @@ impl fmt::Display for Reason {
             Self::Masked => f.write_str("masked"),
             Self::RelayRequested => f.write_str("relay requested"),
             Self::PromotionPending => f.write_str("waits for the next promotion"),
+            Self::Held => f.write_str("waits for the end of a hold"),
             Self::UserSpaceConsumer => f.write_str("the consumer lives in user space"),
             Self::NoInKernelIrqchip => f.write_str("the vm has no in-kernel irqchip"),
             Self::NoIrqfd => f.write_str("the kernel lacks irqfd"),

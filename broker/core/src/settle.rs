@@ -69,7 +69,7 @@ impl Shared {
                     self.enter_relay(id, link)?;
                     (DeliveryState::Relay, reason)
                 }
-                Attempt::Held => (DeliveryState::Relay, Reason::PromotionPending),
+                Attempt::Held => (DeliveryState::Relay, Reason::Held),
             },
         };
         self.set_delivery(id, link, Delivery { state, reason });

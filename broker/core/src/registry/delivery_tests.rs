@@ -125,6 +125,9 @@ fn invariant_5_links_brought_up_under_a_hold_cost_one_commit() {
             bench.registry.register_consumer(token, consumer).unwrap(),
         ));
     }
+    let (_, last) = handles.last().unwrap();
+    let held = (DeliveryState::Relay, Reason::Held);
+    assert_eq!(bench.state(last.link()), held);
     let promoted = hold.release();
     assert_eq!(
         promoted,
