@@ -5,22 +5,42 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use irqbroker_guest::CoreId;
+use irqbroker_guest::GuestVector;
 use irqbroker_guest::GuestVm;
 use irqbroker_guest::Irqchip;
 use irqbroker_guest::RunOptions;
 use irqbroker_guest::RunningGuest;
+use irqbroker_guest::Trigger;
 
-/// Boots a guest with a full irqchip, its vCPU on the last core.
+/// A pin of the guest's IOAPIC with a level line on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LevelPin {
+    /// The pin, and its GSI.
+    pub(crate) pin: u8,
+    /// What it raises.
+    pub(crate) vector: GuestVector,
+}
+
+/// Boots a guest with a full irqchip and these level pins, its vCPU on the last core.
 ///
 /// # Errors
 ///
-/// See [`irqbroker_guest::BuildError`] and [`irqbroker_guest::StartError`].
-pub(crate) fn boot(node: &Path, halt_poll_ns: Option<u32>) -> anyhow::Result<RunningGuest> {
+/// See [`irqbroker_guest::BuildError`], [`irqbroker_guest::PinError`] and
+/// [`irqbroker_guest::StartError`].
+pub(crate) fn boot(
+    node: &Path,
+    halt_poll_ns: Option<u32>,
+    pins: &[LevelPin],
+) -> anyhow::Result<RunningGuest> {
     let mut builder = GuestVm::builder().node(node).irqchip(Irqchip::Full);
     if let Some(nanoseconds) = halt_poll_ns {
         builder = builder.halt_poll_ns(nanoseconds.into());
     }
-    Ok(builder.build()?.run(RunOptions {
+    let guest = builder.build()?;
+    for LevelPin { pin, vector } in pins {
+        guest.route_pin(*pin, *vector, Trigger::Level)?;
+    }
+    Ok(guest.run(RunOptions {
         core: last_core(),
         ..RunOptions::default()
     })?)

@@ -1,16 +1,10 @@
-//! Collects what the vGPU signalled and what the guest handled, and judges the two.
+//! Collects what the source signalled and what the guest handled, and judges the two.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use anyhow::Context;
 use anyhow::ensure;
-use irqbroker::vgpu::Vblank;
-use irqbroker::vgpu::VblankObserver;
-use irqbroker::vgpu::VgpuInstance;
 use irqbroker_guest::Event;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::Ledger;
@@ -20,11 +14,12 @@ use irqbroker_guest::Tally;
 use irqbroker_guest::TscClock;
 use irqbroker_guest::tsc_now;
 
+use super::feed::Feed;
 use super::report::Counts;
-use super::report::HeadResult;
+use super::report::LineResult;
 use crate::percentiles::Latencies;
 
-/// The longest a late interrupt of one vblank can trail its first: far above what delivery takes,
+/// The longest a late interrupt of one event can trail its first: far above what delivery takes,
 /// below the shortest period (1 ms at 1000 Hz).
 const SETTLE: Duration = Duration::from_micros(500);
 
@@ -32,50 +27,20 @@ const SETTLE: Duration = Duration::from_micros(500);
 /// read it, and may be kept from running in between.
 const HOLD_BACK: Duration = Duration::from_secs(1);
 
-/// The production stamps of each head, taken on the thread that signals.
-#[derive(Debug)]
-pub(super) struct Stamps {
-    /// Leaf locks, one a head; a stamp is taken under the lock, so a collector that has it has
-    /// seen all older ones.
-    heads: Vec<Mutex<Vec<u64>>>,
-}
-
-impl Stamps {
-    pub(super) fn new(heads: usize) -> Self {
-        Self {
-            heads: (0..heads).map(|_| Mutex::default()).collect(),
-        }
-    }
-
-    fn head(&self, head: usize) -> Option<MutexGuard<'_, Vec<u64>>> {
-        Some(
-            self.heads
-                .get(head)?
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-}
-
-impl VblankObserver for Stamps {
-    fn vblank(&self, vblank: &Vblank) {
-        if let Some(mut stamps) = self.head(vblank.head.0.into()) {
-            stamps.push(tsc_now());
-        }
-    }
-}
-
-/// The accounts of all heads.
+/// The accounts of all lines.
 #[derive(Debug)]
 pub(super) struct Account {
-    stamps: Arc<Stamps>,
     clock: TscClock,
-    heads: Vec<HeadAccount>,
+    lines: Vec<LineAccount>,
 }
 
 #[derive(Debug)]
-struct HeadAccount {
+struct LineAccount {
     reader: StampReader,
+    /// Handler runs taken in.
+    taken: u64,
+    /// What the source had counted at the start.
+    before: Option<u64>,
     ledger: Ledger,
     latencies: Latencies,
     /// Collected but not judged yet.
@@ -88,13 +53,15 @@ impl Account {
     /// Starts at the guest's next interrupts.
     pub(super) fn new(
         guest: &RunningGuest,
-        stamps: &Arc<Stamps>,
+        feed: &dyn Feed,
         vectors: Vec<GuestVector>,
         clock: TscClock,
     ) -> anyhow::Result<Self> {
-        let heads = vectors.into_iter().map(|vector| {
-            Ok(HeadAccount {
+        let lines = vectors.into_iter().enumerate().map(|(line, vector)| {
+            Ok(LineAccount {
                 reader: guest.counters().stamps(vector),
+                taken: 0,
+                before: feed.signalled(line)?,
                 ledger: Ledger::new(clock.ticks(SETTLE)),
                 latencies: Latencies::new()?,
                 produced: VecDeque::new(),
@@ -103,45 +70,50 @@ impl Account {
             })
         });
         Ok(Self {
-            stamps: Arc::clone(stamps),
             clock,
-            heads: heads.collect::<anyhow::Result<_>>()?,
+            lines: lines.collect::<anyhow::Result<_>>()?,
         })
     }
 
     /// Takes in what has come, and judges what is old enough.
-    pub(super) fn collect(&mut self) -> anyhow::Result<()> {
+    pub(super) fn collect(&mut self, feed: &dyn Feed) -> anyhow::Result<()> {
         let before = tsc_now().saturating_sub(self.clock.ticks(HOLD_BACK));
-        self.take_in(before)
+        self.take_in(feed, before)
     }
 
     /// Judges everything, given that nothing was under way at `quiet`.
-    pub(super) fn close(&mut self, quiet: u64) -> anyhow::Result<()> {
-        self.take_in(quiet)?;
-        for head in &mut self.heads {
-            head.ledger.record(Event::Quiesced(quiet))?;
+    pub(super) fn close(&mut self, feed: &dyn Feed, quiet: u64) -> anyhow::Result<()> {
+        self.take_in(feed, quiet)?;
+        for line in &mut self.lines {
+            line.ledger.record(Event::Quiesced(quiet))?;
         }
         Ok(())
     }
 
-    fn take_in(&mut self, before: u64) -> anyhow::Result<()> {
-        for (at, head) in self.heads.iter_mut().enumerate() {
-            if let Some(mut stamps) = self.stamps.head(at) {
-                head.produced.extend(stamps.drain(..));
-            }
-            let overrun = head.reader.drain(&mut head.scratch);
+    fn take_in(&mut self, feed: &dyn Feed, before: u64) -> anyhow::Result<()> {
+        for (at, line) in self.lines.iter_mut().enumerate() {
+            let stamps = feed.stamps();
+            // Before the guest's: an interrupt must not be older than its event.
+            let produced = stamps.map(|stamps| stamps.take(at));
+            let overrun = line.reader.drain(&mut line.scratch);
             ensure!(
-                overrun == 0,
-                "{overrun} stamps of head {at} were overwritten unread"
+                overrun == 0 || stamps.is_none(),
+                "{overrun} stamps of interrupt {at} were overwritten unread"
             );
-            head.delivered.extend(head.scratch.drain(..));
-            let mut events: Vec<Event> = until(&mut head.produced, before)
+            line.taken += overrun + line.scratch.len() as u64;
+            let Some(produced) = produced else {
+                line.scratch.clear();
+                continue;
+            };
+            line.produced.extend(produced);
+            line.delivered.extend(line.scratch.drain(..));
+            let mut events: Vec<Event> = until(&mut line.produced, before)
                 .map(Event::Produced)
                 .collect();
-            events.extend(until(&mut head.delivered, before).map(Event::Delivered));
-            head.ledger.record_all(&mut events)?;
-            for ticks in head.ledger.take_latencies() {
-                head.latencies.record(self.clock.nanos(ticks));
+            events.extend(until(&mut line.delivered, before).map(Event::Delivered));
+            line.ledger.record_all(&mut events)?;
+            for ticks in line.ledger.take_latencies() {
+                line.latencies.record(self.clock.nanos(ticks));
             }
         }
         Ok(())
@@ -149,47 +121,79 @@ impl Account {
 
     /// What the live line says.
     pub(super) fn line(&self) -> String {
-        let tally: Tally = self.heads.iter().map(|head| head.ledger.tally()).sum();
-        let waiting: usize = self.heads.iter().map(|head| head.delivered.len()).sum();
-        let p50 = self.heads.first().and_then(|head| head.latencies.at(0.5));
+        let tally: Tally = self.lines.iter().map(|line| line.ledger.tally()).sum();
+        let delivered: u64 = self.lines.iter().map(|line| line.taken).sum();
+        let p50 = self.lines.first().and_then(|line| line.latencies.at(0.5));
         let p50 = p50.map_or_else(String::new, |p50| format!(", p50 {p50:.1} µs"));
-        let delivered = tally.delivered + waiting as u64;
         format!("{delivered} delivered, {} lost{p50}", tally.lost)
     }
 
-    /// The results of all heads, which travelled on `paths`.
+    /// The results of all lines, which travelled on `paths`.
     pub(super) fn results(
         self,
-        vgpu: &VgpuInstance,
+        feed: &dyn Feed,
         paths: Vec<(String, String)>,
-    ) -> anyhow::Result<Vec<HeadResult>> {
-        let heads = self.heads.into_iter().zip(vgpu.heads()).zip(paths);
-        heads
-            .map(|((account, head), (path, reason))| {
-                let tally = account.ledger.tally();
-                let signalled = head.signalled();
-                // Two counts of one thing: the stamps judged, and the eventfd's writer.
-                ensure!(
-                    tally.produced == signalled,
-                    "{}: {signalled} events signalled, {} seen",
-                    head.id(),
-                    tally.produced
-                );
-                Ok(HeadResult {
+    ) -> anyhow::Result<Vec<LineResult>> {
+        let lines = self.lines.into_iter().zip(feed.lines()).zip(paths);
+        lines
+            .enumerate()
+            .map(|(at, ((account, line), (path, reason)))| {
+                let after = feed.signalled(at)?;
+                let signalled = after
+                    .zip(account.before)
+                    .map(|(after, before)| after - before);
+                let counts = match feed.stamps() {
+                    Some(_) => account.judged(signalled, &line.name)?,
+                    None => account.counted(signalled.context("the source keeps no count")?),
+                };
+                Ok(LineResult {
+                    name: line.name.clone(),
                     path,
                     reason,
                     counts: Counts {
-                        produced: tally.produced,
-                        delivered: tally.delivered,
-                        coalesced: tally.coalesced,
-                        lost: tally.lost,
-                        invented: tally.invented,
-                        missed: head.missed(),
+                        missed: feed.missed(at),
+                        ..counts
                     },
                     latencies: account.latencies,
                 })
             })
             .collect()
+    }
+}
+
+impl LineAccount {
+    /// What the ledger found. The source's own count, if it has one, must agree with its stamps.
+    fn judged(&self, signalled: Option<u64>, name: &str) -> anyhow::Result<Counts> {
+        let tally = self.ledger.tally();
+        ensure!(
+            signalled.is_none_or(|signalled| signalled == tally.produced),
+            "{name}: {signalled:?} events signalled, {} seen",
+            tally.produced
+        );
+        Ok(Counts {
+            produced: tally.produced,
+            delivered: tally.delivered,
+            coalesced: tally.coalesced,
+            lost: tally.lost,
+            invented: tally.invented,
+            missed: 0,
+        })
+    }
+
+    /// One quiesced round, in which only numbers are known.
+    fn counted(&self, produced: u64) -> Counts {
+        let delivered = self.taken;
+        Counts {
+            produced,
+            delivered,
+            coalesced: match delivered {
+                0 => 0,
+                delivered => produced.saturating_sub(delivered),
+            },
+            lost: u64::from(produced > 0 && delivered == 0),
+            invented: delivered.saturating_sub(produced),
+            missed: 0,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the demo can be told.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,8 +22,8 @@ pub(crate) struct DemoArgs {
     /// How long to run, in seconds (fractions are fine)
     #[arg(long, default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Which device's interrupts to take
-    #[arg(long, value_enum, default_value_t = Source::Vgpu)]
+    /// Whose interrupts to take: vgpu
+    #[arg(long, value_name = "SOURCE", default_value = "vgpu")]
     pub(crate) source: Source,
     /// Refresh rate of each head, as 60, 59.94 or 60000/1001
     #[arg(long, value_name = "HZ", default_value = "60", value_parser = refresh::parse)]
@@ -42,17 +44,27 @@ pub(crate) struct DemoArgs {
 }
 
 /// Where the interrupts come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// An in-process vGPU's vblanks.
     Vgpu,
 }
 
-impl Source {
-    /// The name scripts see.
-    pub(crate) const fn as_str(self) -> &'static str {
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "vgpu" => Ok(Self::Vgpu),
+            _ => Err("a source is vgpu".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Vgpu => "vgpu",
+            Self::Vgpu => f.write_str("vgpu"),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `irqbroker demo`: a tiny guest takes a device's interrupts through the broker.
 mod account;
 mod args;
+mod feed;
 mod refresh;
 mod report;
 mod run;
+mod vgpu_feed;
 
 pub(crate) use args::DemoArgs;
 pub(crate) use run::run;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use irqbroker_vgpu::Refresh;
 use serde::Serialize;
 
-use super::args::Source;
 use super::refresh;
 use crate::halt_poll::HaltPoll;
 use crate::machine::Machine;
@@ -19,20 +18,22 @@ use crate::table::Table;
 #[derive(Debug)]
 pub(crate) struct Conditions {
     /// Where the interrupts came from.
-    pub(crate) source: Source,
+    pub(crate) source: String,
     /// How long it ran.
     pub(crate) ran_for: Duration,
-    /// How often each head refreshed.
-    pub(crate) refresh: Refresh,
+    /// How often each interrupt was raised; none where the device did it by itself.
+    pub(crate) refresh: Option<Refresh>,
     /// How long KVM polled for a halted vCPU.
     pub(crate) halt_poll: HaltPoll,
     /// The machine it ran on.
     pub(crate) machine: Machine,
 }
 
-/// What one head's link carried.
+/// What one interrupt's link carried.
 #[derive(Debug)]
-pub(crate) struct HeadResult {
+pub(crate) struct LineResult {
+    /// The interrupt, for people.
+    pub(crate) name: String,
     /// The delivery state the link ended in.
     pub(crate) path: String,
     /// Why it is not in a better one.
@@ -56,7 +57,7 @@ pub(crate) struct Counts {
     pub(crate) lost: u64,
     /// Interrupts nobody sent.
     pub(crate) invented: u64,
-    /// Vblanks the device itself came too late for, so that there was no event.
+    /// Events the source itself came too late for, so that there was none.
     pub(crate) missed: u64,
 }
 
@@ -99,31 +100,30 @@ pub(crate) struct RelayCounts {
 /// The report of `irqbroker demo`.
 #[derive(Debug, Serialize)]
 pub(crate) struct DemoReport {
-    source: &'static str,
+    source: String,
     path: String,
     reason: String,
     #[serde(flatten)]
     counts: Counts,
     latency_us: LatencyUs,
     seconds: f64,
-    refresh_hz: f64,
+    refresh_hz: Option<f64>,
     /// As a person reads it, where it is a fraction.
     #[serde(skip)]
-    refresh: Refresh,
-    heads: usize,
+    refresh: Option<Refresh>,
     #[serde(flatten)]
     halt_poll: HaltPoll,
     broker_wakeups: u64,
     relay: RelayCounts,
-    per_head: Vec<HeadReport>,
+    interrupts: Vec<LineReport>,
     #[serde(flatten)]
     machine: Machine,
 }
 
-/// One head's share of the report.
+/// One interrupt's share of the report.
 #[derive(Debug, Serialize)]
-struct HeadReport {
-    head: usize,
+struct LineReport {
+    name: String,
     path: String,
     reason: String,
     #[serde(flatten)]
@@ -132,43 +132,42 @@ struct HeadReport {
 }
 
 impl DemoReport {
-    /// Sums up the heads.
+    /// Sums up the interrupts.
     ///
-    /// The path and reason of the whole are those of the first head that is not on bypass, since
+    /// The path and reason of the whole are those of the first interrupt that is not on bypass, since
     /// they are what holds it back.
     ///
     /// # Errors
     ///
-    /// The heads' latencies could not be put together.
+    /// The latencies could not be put together.
     pub(crate) fn new(
         conditions: Conditions,
-        heads: &[HeadResult],
+        lines: &[LineResult],
         relay: RelayCounts,
     ) -> anyhow::Result<Self> {
         let mut latencies = Latencies::new()?;
-        for head in heads {
-            latencies.add(&head.latencies)?;
+        for line in lines {
+            latencies.add(&line.latencies)?;
         }
-        let slowest = heads.iter().find(|head| head.path != "bypass");
+        let slowest = lines.iter().find(|line| line.path != "bypass");
         let (path, reason) = slowest
-            .or(heads.first())
-            .map(|head| (head.path.clone(), head.reason.clone()))
+            .or(lines.first())
+            .map(|line| (line.path.clone(), line.reason.clone()))
             .unwrap_or_default();
-        let sum = |counts: Counts, head: &HeadResult| counts.plus(head.counts);
+        let sum = |counts: Counts, line: &LineResult| counts.plus(line.counts);
         Ok(Self {
-            source: conditions.source.as_str(),
+            source: conditions.source,
             path,
             reason,
-            counts: heads.iter().fold(Counts::default(), sum),
+            counts: lines.iter().fold(Counts::default(), sum),
             latency_us: latencies.summary(),
             seconds: conditions.ran_for.as_secs_f64(),
-            refresh_hz: refresh::hz(conditions.refresh),
+            refresh_hz: conditions.refresh.map(refresh::hz),
             refresh: conditions.refresh,
-            heads: heads.len(),
             halt_poll: conditions.halt_poll,
             broker_wakeups: relay.wakeups,
             relay,
-            per_head: heads.iter().enumerate().map(HeadReport::new).collect(),
+            interrupts: lines.iter().map(LineReport::new).collect(),
             machine: conditions.machine,
         })
     }
@@ -179,7 +178,7 @@ impl DemoReport {
     }
 
     fn table(&self) -> Table {
-        let mut columns = vec![("head", Align::Right), ("path", Align::Left)];
+        let mut columns = vec![("interrupt", Align::Left), ("path", Align::Left)];
         let counts = [
             "produced",
             "delivered",
@@ -191,21 +190,16 @@ impl DemoReport {
         let numbers = counts.into_iter().chain(LatencyUs::TITLES);
         columns.extend(numbers.map(|title| (title, Align::Right)));
         let mut table = Table::new(&columns);
-        let mut row = |head: String, path: &str, counts: Counts, latency: LatencyUs| {
-            let mut cells = vec![head, path.to_owned()];
+        let mut row = |name: String, path: &str, counts: Counts, latency: LatencyUs| {
+            let mut cells = vec![name, path.to_owned()];
             cells.extend(counts.cells());
             cells.extend(latency.cells());
             table.row(cells);
         };
-        for head in &self.per_head {
-            row(
-                head.head.to_string(),
-                &head.path,
-                head.counts,
-                head.latency_us,
-            );
+        for line in &self.interrupts {
+            row(line.name.clone(), &line.path, line.counts, line.latency_us);
         }
-        if self.per_head.len() > 1 {
+        if self.interrupts.len() > 1 {
             row("all".to_owned(), "", self.counts, self.latency_us);
         }
         table
@@ -242,10 +236,10 @@ impl DemoReport {
     }
 }
 
-impl HeadReport {
-    fn new((head, result): (usize, &HeadResult)) -> Self {
+impl LineReport {
+    fn new(result: &LineResult) -> Self {
         Self {
-            head,
+            name: result.name.clone(),
             path: result.path.clone(),
             reason: result.reason.clone(),
             counts: result.counts,
@@ -256,14 +250,16 @@ impl HeadReport {
 
 impl fmt::Display for DemoReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = match self.heads {
-            1 => "1 head".to_owned(),
-            heads => format!("{heads} heads"),
+        let interrupts = match self.interrupts.len() {
+            1 => "1 interrupt".to_owned(),
+            interrupts => format!("{interrupts} interrupts"),
         };
+        let rate = self.refresh.map(|refresh| format!(" at {refresh}"));
+        let rate = rate.unwrap_or_default();
         writeln!(
             f,
-            "{}, {heads} at {} for {:.1} s: {} ({})",
-            self.source, self.refresh, self.seconds, self.path, self.reason
+            "{}, {interrupts}{rate} for {:.1} s: {} ({})",
+            self.source, self.seconds, self.path, self.reason
         )?;
         writeln!(
             f,

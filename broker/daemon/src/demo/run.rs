@@ -1,4 +1,4 @@
-//! Runs the demo: a vGPU's vblanks, through the broker, into a real guest.
+//! Runs the demo: a source's interrupts, through the broker, into a real guest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,36 +7,38 @@ use std::time::Instant;
 use anyhow::Context;
 use anyhow::bail;
 use anyhow::ensure;
+use irqbroker::Consumer;
 use irqbroker::ConsumerHandle;
 use irqbroker::DeliveryState;
+use irqbroker::Gsi;
 use irqbroker::MsiMessage;
 use irqbroker::Options;
 use irqbroker::PathPolicy;
 use irqbroker::ProducerHandle;
 use irqbroker::Registry;
 use irqbroker::RelayThread;
+use irqbroker::Trigger;
 use irqbroker::kvm::DestinationIds;
 use irqbroker::kvm::EmbedderRoutes;
 use irqbroker::kvm::VmDomain;
 use irqbroker::kvm::VmIrqFd;
-use irqbroker::vgpu::Granularity;
-use irqbroker::vgpu::InstanceConfig;
-use irqbroker::vgpu::VblankScheduler;
-use irqbroker::vgpu::VgpuInstance;
-use irqbroker::vgpu::VgpuParent;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::RunningGuest;
 use irqbroker_guest::TscClock;
 
 use super::DemoArgs;
 use super::account::Account;
-use super::account::Stamps;
 use super::args::PathWanted;
+use super::args::Source;
+use super::feed::Feed;
+use super::feed::Line;
 use super::report::Conditions;
 use super::report::DemoReport;
-use super::report::HeadResult;
+use super::report::LineResult;
 use super::report::RelayCounts;
+use super::vgpu_feed::VgpuFeed;
 use crate::guest;
+use crate::guest::LevelPin;
 use crate::halt_poll::HaltPoll;
 use crate::kvm_node;
 use crate::machine::Machine;
@@ -47,17 +49,21 @@ use crate::progress::Progress;
 /// of 255 stamps holds a head's vblanks at the highest rate, 1000 Hz.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long the last interrupts may take to arrive once the vblanks have stopped.
+/// How long the last interrupts may take to arrive once the source has stopped.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Vector of head 0; the others follow.
+/// Vector of the first interrupt; the others follow.
 const FIRST_VECTOR: u8 = 0x40;
+
+/// A pin of the guest's IOAPIC that the PIC does not have too; a source has one line at most.
+const LEVEL_PIN: u8 = 20;
 
 /// Runs the demo and prints its report.
 ///
 /// # Errors
 ///
-/// There is no KVM, the guest could not be booted, or the report not printed.
+/// There is no KVM, the source could not be had, the guest could not be booted, an interrupt was
+/// lost or invented, or the report not printed.
 pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
     kvm_node::open(&args.kvm)?;
     let measured = {
@@ -65,13 +71,13 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
         measure(args, &progress)?
     };
     let conditions = Conditions {
-        source: args.source,
+        source: args.source.to_string(),
         ran_for: measured.ran_for,
-        refresh: args.refresh_hz,
+        refresh: Some(args.refresh_hz),
         halt_poll: measured.halt_poll,
         machine: Machine::read(),
     };
-    let report = DemoReport::new(conditions, &measured.heads, measured.relay)?;
+    let report = DemoReport::new(conditions, &measured.lines, measured.relay)?;
     output.print(&report)?;
     ensure!(
         report.faults() == 0,
@@ -83,14 +89,23 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
 struct Measured {
     ran_for: Duration,
     halt_poll: HaltPoll,
-    heads: Vec<HeadResult>,
+    lines: Vec<LineResult>,
     relay: RelayCounts,
+}
+
+fn open(args: &DemoArgs) -> anyhow::Result<Box<dyn Feed>> {
+    Ok(match &args.source {
+        Source::Vgpu => Box::new(VgpuFeed::new(args.heads, args.refresh_hz)?),
+    })
 }
 
 fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     progress.set(0, "booting the guest");
+    let mut feed = open(args)?;
     let clock = TscClock::calibrate()?;
-    let guest = guest::boot(&args.kvm, args.halt_poll_ns)?;
+    let vectors = vectors(feed.lines().len())?;
+    let pins = level_pins(feed.lines(), &vectors)?;
+    let guest = guest::boot(&args.kvm, args.halt_poll_ns, &pins)?;
     let domain = VmDomain::new(
         Arc::new(VmIrqFd::new(guest.vm())),
         EmbedderRoutes::pc_pins(),
@@ -104,39 +119,33 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
         path,
         ..Options::default()
     })?;
-    let scheduler = VblankScheduler::new(Granularity::Exact);
-    let stamps = Arc::new(Stamps::new(args.heads));
-    scheduler.observe(stamps.clone())?;
-    let vgpu = VgpuParent::new(scheduler.clone()).create(InstanceConfig {
-        name: None,
-        heads: vec![args.refresh_hz; args.heads],
-    })?;
-    let mut account = Account::new(&guest, &stamps, vectors(args.heads)?, clock)?;
+    let mut account = Account::new(&guest, &*feed, vectors.clone(), clock)?;
     let relay = RelayThread::spawn(registry.clone(), || {})?;
-    let links = connect(&registry, &domain, &vgpu)?;
-    let heads: Vec<(String, String)> = delivery(&links, args.path)?;
+    let links = connect(&registry, &domain, feed.lines(), &vectors)?;
+    let paths = delivery(&links, args.path)?;
 
-    let vblanks = scheduler.spawn()?;
+    feed.start()?;
     let started = Instant::now();
     while started.elapsed() < args.seconds {
         std::thread::sleep(LOOK.min(args.seconds.saturating_sub(started.elapsed())));
-        account.collect()?;
+        account.collect(&*feed)?;
         progress.set(started.elapsed().as_secs(), account.line());
         if let Some(error) = guest.failure() {
             return Err(error).context("the guest stopped");
         }
     }
-    drop(vblanks);
+    feed.stop()?;
     let ran_for = started.elapsed();
-    drain(&registry, &guest, &vgpu, &mut account)?;
+    drain(&registry, &guest, &*feed, &mut account)?;
     let counters = registry.relay_counters();
+    let lines = account.results(&*feed, paths)?;
     drop(links);
     drop(relay);
 
     Ok(Measured {
         ran_for,
         halt_poll: guest.halt_poll().into(),
-        heads: account.results(&vgpu, heads)?,
+        lines,
         relay: RelayCounts {
             wakeups: counters.waits,
             claims: counters.claims,
@@ -145,35 +154,59 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     })
 }
 
-fn vectors(heads: usize) -> anyhow::Result<Vec<GuestVector>> {
-    (FIRST_VECTOR..)
-        .take(heads)
-        .map(|vector| GuestVector::new(vector).context("too many heads for the guest's vectors"))
-        .collect()
+fn vectors(lines: usize) -> anyhow::Result<Vec<GuestVector>> {
+    let vectors: Vec<GuestVector> = (FIRST_VECTOR..=u8::MAX)
+        .filter_map(GuestVector::new)
+        .take(lines)
+        .collect();
+    ensure!(
+        vectors.len() == lines,
+        "{lines} interrupts are more than the guest has vectors for"
+    );
+    Ok(vectors)
+}
+
+/// The pin of the source's level line, if it has one.
+fn level_pins(lines: &[Line], vectors: &[GuestVector]) -> anyhow::Result<Vec<LevelPin>> {
+    let levels = lines.iter().zip(vectors);
+    let levels = levels.filter(|(line, _)| line.trigger() == Trigger::Level);
+    let pins: Vec<LevelPin> = levels
+        .map(|(_, vector)| LevelPin {
+            pin: LEVEL_PIN,
+            vector: *vector,
+        })
+        .collect();
+    ensure!(pins.len() <= 1, "the guest has one pin for level lines");
+    Ok(pins)
 }
 
 type Link = (ProducerHandle, ConsumerHandle);
 
-/// Registers each head's vblank as producer and a message of the guest as its consumer; all routes
-/// go into the table with one commit.
+/// Registers each line as producer and a message or the pin of the guest as its consumer; all
+/// routes go into the table with one commit.
 fn connect(
     registry: &Registry,
     domain: &Arc<VmDomain>,
-    vgpu: &VgpuInstance,
+    lines: &[Line],
+    vectors: &[GuestVector],
 ) -> anyhow::Result<Vec<Link>> {
     let hold = registry.hold_promotions();
     let mut links = Vec::new();
-    for (head, vector) in vgpu.heads().iter().zip(vectors(vgpu.heads().len())?) {
-        let producer = head.producer();
-        let token = producer.token().clone();
-        let message = MsiMessage {
-            address: vector.msi_address(),
-            data: vector.msi_data(),
+    for (line, vector) in lines.iter().zip(vectors) {
+        let name = format!("guest.vector{:#04x}", vector.get());
+        let consumer: Arc<dyn Consumer> = match line.trigger() {
+            Trigger::Edge => {
+                let message = MsiMessage {
+                    address: vector.msi_address(),
+                    data: vector.msi_data(),
+                };
+                domain.msi(name, message, None)?
+            }
+            Trigger::Level => domain.pin(name, Gsi(LEVEL_PIN.into()))?,
         };
-        let consumer = domain.msi(format!("guest.msi{}", head.id()), message, None)?;
         links.push((
-            registry.register_producer(token.clone(), producer)?,
-            registry.register_consumer(token, consumer)?,
+            registry.register_producer(line.token.clone(), Arc::clone(&line.producer))?,
+            registry.register_consumer(line.token.clone(), consumer)?,
         ));
     }
     hold.release();
@@ -198,18 +231,17 @@ fn delivery(links: &[Link], wanted: PathWanted) -> anyhow::Result<Vec<(String, S
 fn drain(
     registry: &Registry,
     guest: &RunningGuest,
-    vgpu: &VgpuInstance,
+    feed: &dyn Feed,
     account: &mut Account,
 ) -> anyhow::Result<()> {
     let deadline = Instant::now() + DRAIN;
-    for head in vgpu.heads() {
-        let producer = head.producer();
+    for line in feed.lines() {
         // Under bypass the kernel empties the eventfd as it is written.
-        while producer.token().pending()? > 0 {
+        while line.token.pending()? > 0 {
             ensure!(
                 Instant::now() < deadline,
                 "{} is stuck in the relay",
-                head.id()
+                line.name
             );
             std::thread::yield_now();
         }
@@ -223,5 +255,5 @@ fn drain(
             break probe;
         }
     };
-    account.close(probe.tsc)
+    account.close(feed, probe.tsc)
 }

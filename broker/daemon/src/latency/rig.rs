@@ -87,7 +87,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new(node: &Path, halt_poll_ns: Option<u32>) -> anyhow::Result<Self> {
-        let guest = guest::boot(node, halt_poll_ns)?;
+        let guest = guest::boot(node, halt_poll_ns, &[])?;
         let vm = guest.vm();
         let own = |path| -> anyhow::Result<MsiRoute> {
             Ok(MsiRoute {

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 fn conditions() -> Conditions {
     Conditions {
-        source: Source::Vgpu,
+        source: "vgpu".to_owned(),
         ran_for: Duration::from_millis(5000),
-        refresh: Refresh::new(60_000, 1001).unwrap(),
+        refresh: Some(Refresh::new(60_000, 1001).unwrap()),
         halt_poll: HaltPoll::from(irqbroker_guest::HaltPoll::Set(200_000)),
         machine: Machine {
             kernel: "6.18.44".to_owned(),
@@ -15,11 +15,12 @@ fn conditions() -> Conditions {
     }
 }
 
-fn head(path: &str, counts: Counts) -> HeadResult {
+fn line(path: &str, counts: Counts) -> LineResult {
     let mut latencies = Latencies::new().unwrap();
     // A plausible latency in nanoseconds; what it is does not matter here.
     latencies.record(4060);
-    HeadResult {
+    LineResult {
+        name: "head0.vblank".to_owned(),
         path: path.to_owned(),
         reason: format!("{path} for a reason"),
         counts,
@@ -35,8 +36,8 @@ fn all_arrived(events: u64) -> Counts {
     }
 }
 
-fn report(heads: &[HeadResult]) -> DemoReport {
-    DemoReport::new(conditions(), heads, RelayCounts::default()).unwrap()
+fn report(lines: &[LineResult]) -> DemoReport {
+    DemoReport::new(conditions(), lines, RelayCounts::default()).unwrap()
 }
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -50,7 +51,7 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[test]
 fn json_has_every_key_of_the_contract() {
-    let report = report(&[head("bypass", all_arrived(300))]);
+    let report = report(&[line("bypass", all_arrived(300))]);
     let json = serde_json::to_value(&report).unwrap();
     for key in [
         "source",
@@ -64,9 +65,8 @@ fn json_has_every_key_of_the_contract() {
         "latency_us",
         "seconds",
         "refresh_hz",
-        "heads",
         "halt_poll_ns",
-        "per_head",
+        "interrupts",
         "missed",
         "relay",
         "broker_wakeups",
@@ -83,14 +83,14 @@ fn json_has_every_key_of_the_contract() {
     }
     assert_eq!(json["source"], "vgpu");
     assert_eq!(json["halt_poll_ns"], 200_000);
-    assert_eq!(json["per_head"][0]["delivered"], 300);
+    assert_eq!(json["interrupts"][0]["delivered"], 300);
 }
 
 #[test]
-fn counts_of_the_whole_are_the_sum_of_the_heads() {
+fn counts_of_the_whole_are_the_sum_of_the_lines() {
     let report = report(&[
-        head("bypass", all_arrived(300)),
-        head("bypass", all_arrived(299)),
+        line("bypass", all_arrived(300)),
+        line("bypass", all_arrived(299)),
     ]);
     assert_eq!(report.counts, all_arrived(599));
 }
@@ -98,12 +98,12 @@ fn counts_of_the_whole_are_the_sum_of_the_heads() {
 #[test]
 fn path_of_the_whole_is_the_one_that_holds_it_back() {
     let mixed = report(&[
-        head("bypass", all_arrived(1)),
-        head("relay", all_arrived(1)),
+        line("bypass", all_arrived(1)),
+        line("relay", all_arrived(1)),
     ]);
     let fast = report(&[
-        head("bypass", all_arrived(1)),
-        head("bypass", all_arrived(1)),
+        line("bypass", all_arrived(1)),
+        line("bypass", all_arrived(1)),
     ]);
     assert_eq!(
         (mixed.path.as_str(), mixed.reason.as_str()),
@@ -119,56 +119,56 @@ fn meaning_of_a_loss_is_a_defect_and_of_none_is_not() {
         ..all_arrived(300)
     };
     assert!(
-        report(&[head("relay", lost)])
+        report(&[line("relay", lost)])
             .meaning()
             .contains("lost: 2, invented: 0")
     );
-    let clean = report(&[head("bypass", all_arrived(300))]).meaning();
+    let clean = report(&[line("bypass", all_arrived(300))]).meaning();
     assert!(clean.contains("No interrupt was lost"), "{clean}");
-    let silent = report(&[head("bypass", Counts::default())]).meaning();
+    let silent = report(&[line("bypass", Counts::default())]).meaning();
     assert!(silent.contains("nothing was measured"), "{silent}");
 }
 
 #[test]
 fn meaning_of_a_bypass_depends_on_whether_the_broker_was_woken() {
-    let heads = [head("bypass", all_arrived(300))];
+    let lines = [line("bypass", all_arrived(300))];
     let woken = RelayCounts {
         wakeups: 1,
         ..RelayCounts::default()
     };
-    let woken = DemoReport::new(conditions(), &heads, woken).unwrap();
+    let woken = DemoReport::new(conditions(), &lines, woken).unwrap();
     assert!(woken.meaning().contains("yet the broker was woken"));
     assert!(
-        report(&heads)
+        report(&lines)
             .meaning()
             .contains("without waking the broker")
     );
 }
 
 #[test]
-fn display_shows_a_sum_row_only_for_several_heads() {
-    let one = report(&[head("bypass", all_arrived(300))]).to_string();
+fn display_shows_a_sum_row_only_for_several_lines() {
+    let one = report(&[line("bypass", all_arrived(300))]).to_string();
     let two = report(&[
-        head("bypass", all_arrived(300)),
-        head("bypass", all_arrived(300)),
+        line("bypass", all_arrived(300)),
+        line("bypass", all_arrived(300)),
     ]);
-    assert!(!one.contains("\n all "), "{one}");
-    assert!(two.to_string().contains("\n all "), "{two}");
+    assert!(!one.contains("\nall "), "{one}");
+    assert!(two.to_string().contains("\nall "), "{two}");
     assert!(
-        one.contains("vgpu, 1 head at 60000/1001 Hz for 5.0 s"),
+        one.contains("vgpu, 1 interrupt at 60000/1001 Hz for 5.0 s"),
         "{one}"
     );
 }
 
 #[test]
-fn faults_are_what_was_lost_and_what_was_invented_on_all_heads() {
+fn faults_are_what_was_lost_and_what_was_invented_on_all_lines() {
     let faulty = |lost, invented| Counts {
         produced: 9,
         lost,
         invented,
         ..Counts::default()
     };
-    let heads = [head("bypass", faulty(1, 0)), head("relay", faulty(0, 2))];
-    assert_eq!(report(&heads).faults(), 3);
-    assert_eq!(report(&[head("bypass", faulty(0, 0))]).faults(), 0);
+    let lines = [line("bypass", faulty(1, 0)), line("relay", faulty(0, 2))];
+    assert_eq!(report(&lines).faults(), 3);
+    assert_eq!(report(&[line("bypass", faulty(0, 0))]).faults(), 0);
 }
