@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::Weak;
 
 use irqbroker_core::Demand;
 use irqbroker_core::LocalError;
 use irqbroker_core::LocalProducer;
 use irqbroker_core::Since;
 
+use crate::alarm::FrameAlarm;
 use crate::cadence::Cadence;
 use crate::instance::InstanceId;
 use crate::refresh::Refresh;
@@ -115,6 +117,29 @@ impl Head {
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.track.shared.missed(self.track.id)
+    }
+
+    /// The frame counter, and how many frames make half a second, at least 1.
+    pub(crate) fn frame_and_half_second(&self) -> (u64, u64) {
+        let cadence = self.cadence();
+        let refresh = cadence.refresh();
+        let half = refresh
+            .numerator()
+            .div_ceil(refresh.denominator().saturating_mul(2));
+        (
+            cadence.frame_at(self.track.shared.now()),
+            u64::from(half.max(1)),
+        )
+    }
+
+    /// Has `alarm` called at the vblanks asked for with [`set_alarm`](Self::set_alarm).
+    pub(crate) fn on_alarm(&self, alarm: Weak<dyn FrameAlarm>) {
+        self.track.shared.on_alarm(self.track.id, alarm);
+    }
+
+    /// Asks for one call at the vblank of `frame`, in place of what was asked for before.
+    pub(crate) fn set_alarm(&self, frame: Option<u64>) {
+        self.track.shared.set_alarm(self.track.id, frame);
     }
 
     pub(crate) fn track(&self) -> TrackId {

@@ -1,4 +1,4 @@
-//! A vGPU device model whose vblanks are interrupt producers.
+//! A vGPU: a VFIO device whose vblanks and flips are interrupt producers.
 //!
 //! A [`VgpuParent`] creates [`VgpuInstance`]s with one to sixteen [`Head`]s. The vblank of each
 //! head is a [`LocalProducer`](irqbroker_core::LocalProducer) that goes into a registry like any
@@ -6,29 +6,64 @@
 //! consumer is bound to and listens to, and starts no thread unless asked to
 //! ([`VblankScheduler::spawn`]).
 //!
+//! With [`VgpuParent::create_device`] an instance gets VRAM, registers and configuration space: a
+//! [`VgpuDevice`], which is an [`irqbroker_vfio_abi::Device`] that Linux's bochs driver drives as
+//! it is. Each [`HeadEvent`] is a producer here, a sub-index of the device's display interrupt and,
+//! where it concerns the guest, an MSI-X vector.
+//!
 //! Vblank times come from an exact rational [`Refresh`] rate and a start ([`Cadence`]), never
 //! from the time of the vblank before: the mean rate is that of the host's clock, without drift.
+#![forbid(unsafe_code)]
 
+mod alarm;
+mod budget;
 mod cadence;
 mod clock;
+mod config_space;
+mod counters;
+mod cursor;
+mod device;
+mod edid;
 #[cfg(test)]
 mod fakes;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod granularity;
 mod head;
+mod head_event;
+mod head_events;
 mod instance;
+mod msix_table;
 mod observer;
 mod parent;
 mod refresh;
+mod registers;
+mod sampler;
+mod scanout;
 mod scheduler;
 mod thread;
 mod timeline;
+mod trigger;
+mod vgpu_type;
+mod vram;
 
+pub use budget::BudgetError;
+pub use budget::VgpuBudget;
 pub use cadence::Cadence;
 pub use clock::Clock;
 pub use clock::MonotonicTime;
+pub use counters::VblankCounters;
+pub use cursor::Cursor;
+pub use device::ProducerError;
+pub use device::UnknownHead;
+pub use device::VgpuDevice;
 pub use granularity::Granularity;
 pub use head::Head;
 pub use head::HeadId;
+pub use head_event::HeadEvent;
+pub use head_events::HeadCounters;
+pub use head_events::Watch;
 pub use instance::CreateError;
 pub use instance::InstanceConfig;
 pub use instance::InstanceId;
@@ -37,13 +72,18 @@ pub use instance::VgpuInstance;
 pub use observer::ObserveError;
 pub use observer::Vblank;
 pub use observer::VblankObserver;
+pub use parent::CreateDeviceError;
 pub use parent::DestroyError;
 pub use parent::VgpuParent;
 pub use refresh::Refresh;
 pub use refresh::RefreshError;
+pub use registers::Monitor;
+pub use scanout::PixelFormat;
+pub use scanout::Scanout;
 pub use scheduler::DriveError;
-pub use scheduler::VblankCounters;
 pub use scheduler::VblankDriver;
 pub use scheduler::VblankScheduler;
 pub use thread::SpawnError;
 pub use thread::VblankThread;
+pub use vgpu_type::TypeError;
+pub use vgpu_type::VgpuType;

@@ -5,12 +5,19 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use dashmap::DashMap;
+use rustix::io::Errno;
 
+use crate::budget::BudgetError;
+use crate::budget::Purse;
+use crate::budget::VgpuBudget;
+use crate::device::VgpuDevice;
 use crate::instance::CreateError;
 use crate::instance::InstanceConfig;
 use crate::instance::InstanceId;
 use crate::instance::VgpuInstance;
 use crate::scheduler::VblankScheduler;
+use crate::vgpu_type::TypeError;
+use crate::vgpu_type::VgpuType;
 
 /// What vGPU instances are created from, as a GPU is the parent of its mediated devices.
 ///
@@ -21,7 +28,51 @@ pub struct VgpuParent {
     scheduler: VblankScheduler,
     /// No code but the map's own runs under a guard of it, so it has no place in the lock order.
     instances: DashMap<InstanceId, Arc<VgpuInstance>>,
+    /// The devices among them; likewise.
+    devices: DashMap<InstanceId, Arc<VgpuDevice>>,
+    purse: Purse,
     next_id: AtomicU64,
+}
+
+/// Why a device could not be created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateDeviceError {
+    /// There can be no such device.
+    #[error("no vgpu can be of type {name}")]
+    Type {
+        /// The type.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: TypeError,
+    },
+    /// The parent has no room for it.
+    #[error("no room for a vgpu of type {name}")]
+    Budget {
+        /// The type.
+        name: String,
+        /// What is short.
+        #[source]
+        source: BudgetError,
+    },
+    /// Its heads could not be made.
+    #[error("cannot make the heads of a vgpu of type {name}")]
+    Instance {
+        /// The type.
+        name: String,
+        /// What was wrong.
+        #[source]
+        source: CreateError,
+    },
+    /// The host gives no memory.
+    #[error("cannot make vram of {vram} bytes")]
+    Vram {
+        /// Bytes.
+        vram: u64,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
 }
 
 /// Why an instance could not be destroyed.
@@ -39,11 +90,26 @@ impl VgpuParent {
     /// A parent without instances, whose vblanks `scheduler` times.
     #[must_use]
     pub fn new(scheduler: VblankScheduler) -> Self {
+        Self::with_budget(scheduler, VgpuBudget::UNLIMITED)
+    }
+
+    /// The same, whose devices together take no more than `budget`. Instances without a device,
+    /// which have no VRAM, are not counted.
+    #[must_use]
+    pub fn with_budget(scheduler: VblankScheduler, budget: VgpuBudget) -> Self {
         Self {
             scheduler,
             instances: DashMap::new(),
+            devices: DashMap::new(),
+            purse: Purse::new(budget),
             next_id: AtomicU64::new(0),
         }
+    }
+
+    /// What is left for devices to come.
+    #[must_use]
+    pub fn budget_left(&self) -> VgpuBudget {
+        self.purse.left()
     }
 
     /// The scheduler of all instances.
@@ -58,10 +124,56 @@ impl VgpuParent {
     ///
     /// See [`CreateError`]. No instance is created.
     pub fn create(&self, config: InstanceConfig) -> Result<Arc<VgpuInstance>, CreateError> {
+        let instance = self.build(config)?;
+        self.instances.insert(instance.id(), instance.clone());
+        Ok(instance)
+    }
+
+    /// Creates a device; its instance is among [`instances`](Self::instances) too, and takes it
+    /// along when it is [destroyed](Self::destroy). What it takes of the budget is given back once
+    /// nobody holds the device any more.
+    ///
+    /// # Errors
+    ///
+    /// See [`CreateDeviceError`]. No device and no instance is created.
+    pub fn create_device(
+        &self,
+        vgpu: &VgpuType,
+        name: Option<String>,
+    ) -> Result<Arc<VgpuDevice>, CreateDeviceError> {
+        let type_name = || vgpu.name.to_string();
+        vgpu.check().map_err(|source| CreateDeviceError::Type {
+            name: type_name(),
+            source,
+        })?;
+        let reservation = self.purse.reserve(vgpu.vram);
+        let reservation = reservation.map_err(|source| CreateDeviceError::Budget {
+            name: type_name(),
+            source,
+        })?;
+        let config = InstanceConfig {
+            name,
+            heads: vec![vgpu.refresh; vgpu.heads],
+        };
+        let instance = self.build(config);
+        let instance = instance.map_err(|source| CreateDeviceError::Instance {
+            name: type_name(),
+            source,
+        })?;
+        let device = VgpuDevice::new(instance.clone(), vgpu.clone(), reservation);
+        let device = device.map_err(|source| CreateDeviceError::Vram {
+            vram: vgpu.vram,
+            source,
+        })?;
+        self.devices.insert(instance.id(), device.clone());
+        self.instances.insert(instance.id(), instance);
+        Ok(device)
+    }
+
+    fn build(&self, config: InstanceConfig) -> Result<Arc<VgpuInstance>, CreateError> {
         // Relaxed: ids need to differ, nothing else is published by them.
         let id = InstanceId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let instance = Arc::new(VgpuInstance::new(id, config, &self.scheduler)?);
-        self.instances.insert(id, instance.clone());
         tracing::debug!(
             name = instance.name(),
             heads = instance.heads().len(),
@@ -70,8 +182,8 @@ impl VgpuParent {
         Ok(instance)
     }
 
-    /// Destroys an instance: no vblank of its is signalled after return, whoever still holds it
-    /// or its producers. Waits for vblanks under way; must not be called by an observer.
+    /// Destroys an instance: no event of its is signalled after return, whoever still holds it, its
+    /// device or its producers. Waits for vblanks under way; must not be called by an observer.
     ///
     /// # Errors
     ///
@@ -81,6 +193,10 @@ impl VgpuParent {
             .instances
             .remove(&id)
             .ok_or(DestroyError::Unknown { id })?;
+        let device = self.devices.remove(&id);
+        if let Some((_, device)) = &device {
+            device.retire();
+        }
         instance.retire();
         tracing::debug!(name = instance.name(), "destroyed");
         Ok(())
@@ -90,6 +206,12 @@ impl VgpuParent {
     #[must_use]
     pub fn get(&self, id: InstanceId) -> Option<Arc<VgpuInstance>> {
         Some(self.instances.get(&id)?.clone())
+    }
+
+    /// The device of that id, if the instance was created with one.
+    #[must_use]
+    pub fn device(&self, id: InstanceId) -> Option<Arc<VgpuDevice>> {
+        Some(self.devices.get(&id)?.clone())
     }
 
     /// All instances, by id.
@@ -142,6 +264,59 @@ mod tests {
             create(&parent, &[Refresh::HZ_60; MAX_HEADS]).heads().len(),
             MAX_HEADS
         );
+    }
+
+    #[test]
+    fn device_is_created_of_its_type_and_found_with_its_instance() {
+        let parent = parent();
+        let dual = VgpuType::find("dual").unwrap();
+        let device = parent.create_device(&dual, Some("gpu".into())).unwrap();
+        let instance = device.instance();
+        assert_eq!((instance.name(), instance.heads().len()), ("gpu", 2));
+        assert_eq!(device.vgpu_type(), &dual);
+        assert!(Arc::ptr_eq(&parent.device(instance.id()).unwrap(), &device));
+        assert!(Arc::ptr_eq(&parent.get(instance.id()).unwrap(), instance));
+        let bare = create(&parent, &[Refresh::HZ_60]);
+        assert!(parent.device(bare.id()).is_none());
+    }
+
+    #[test]
+    fn device_beyond_the_budget_is_refused_and_takes_nothing() {
+        // One of 16 MiB and then none of 8.
+        let budget = VgpuBudget {
+            vram: 20 << 20,
+            devices: 2,
+        };
+        let scheduler = VblankScheduler::new(Granularity::Exact);
+        let parent = VgpuParent::with_budget(scheduler, budget);
+        let [small, medium] = ["small", "medium"].map(|name| VgpuType::find(name).unwrap());
+        let device = parent.create_device(&medium, None).unwrap();
+        let left = parent.budget_left();
+        let refused = parent.create_device(&small, None).unwrap_err();
+        let source = BudgetError::Vram {
+            needed: 8 << 20,
+            left: 4 << 20,
+        };
+        assert!(matches!(refused, CreateDeviceError::Budget { source: s, .. } if s == source));
+        assert_eq!((parent.budget_left(), parent.instances().len()), (left, 1));
+        parent.destroy(device.instance().id()).unwrap();
+        drop(device);
+        assert_eq!(parent.budget_left(), budget);
+        parent.create_device(&small, None).unwrap();
+    }
+
+    #[test]
+    fn device_of_a_type_that_cannot_be_is_refused_and_takes_nothing() {
+        let parent = parent();
+        let vgpu = VgpuType {
+            heads: 0,
+            ..VgpuType::find("small").unwrap()
+        };
+        let refused = parent.create_device(&vgpu, None).unwrap_err();
+        let source = TypeError::Heads { heads: 0 };
+        assert!(matches!(refused, CreateDeviceError::Type { source: s, .. } if s == source));
+        assert_eq!(parent.budget_left(), VgpuBudget::UNLIMITED);
+        assert!(parent.instances().is_empty());
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! ```text
 //!  consumer bound, unmasked ──► LocalProducer ──► Demand ──► timeline: arm ──► waker, if earlier
 //!  VblankThread or embedder ──► next_wakeup ─ sleep ─► run_due ──► observer ──► LocalProducer
+//!  device: flip, cursor, ... ──► alarm for one vblank ────────────► run_due ──► FrameAlarm
 //! ```
 //!
 //! **Lock order**: round, then a producer's gate (inside `LocalProducer`), then state. A round
 //! collects what is due under `state`, lets go of it and only then signals, because
-//! a producer's gate is held while its demand hook takes `state`.
+//! a producer's gate is held while its demand hook takes `state`. Alarms come after all vblanks of
+//! the round, so that no head's vblank waits for a device to look at its picture.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,15 +17,17 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::task::Waker;
-use std::time::Duration;
 
 use irqbroker_core::LocalProducer;
 use irqbroker_core::Since;
 
+use crate::alarm::FrameAlarm;
 use crate::cadence::Cadence;
 use crate::clock::Clock;
 use crate::clock::MonotonicTime;
+use crate::counters::VblankCounters;
 use crate::granularity::Granularity;
 use crate::head::HeadId;
 use crate::instance::InstanceId;
@@ -32,6 +36,7 @@ use crate::observer::Vblank;
 use crate::observer::VblankObserver;
 use crate::refresh::Refresh;
 use crate::timeline::Due;
+use crate::timeline::Slot;
 use crate::timeline::Timeline;
 use crate::timeline::TrackId;
 
@@ -42,20 +47,6 @@ use crate::timeline::TrackId;
 #[derive(Clone)]
 pub struct VblankScheduler {
     shared: Arc<Shared>,
-}
-
-/// What a scheduler has done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct VblankCounters {
-    /// How often it was woken up. Grows only while a head is wanted, but for one wake-up that
-    /// was set already when the last head ceased to be.
-    pub wakeups: u64,
-    /// Vblanks signalled. Those that happened behind a mask are not among them.
-    pub ticks: u64,
-    /// Vblanks of wanted heads whose successor's time came first; signalled together with it.
-    pub missed: u64,
-    /// The longest time from a vblank's deadline to the wake-up that served it.
-    pub max_lateness: Duration,
 }
 
 /// The right to drive a [`VblankScheduler`], of which there is one at a time.
@@ -77,11 +68,12 @@ pub enum DriveError {
 }
 
 /// Who is signalled for a track.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Target {
     instance: InstanceId,
     head: HeadId,
     producer: Arc<LocalProducer>,
+    alarm: Option<Weak<dyn FrameAlarm>>,
 }
 
 pub(crate) struct Shared {
@@ -95,7 +87,6 @@ pub(crate) struct Shared {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
 struct State {
     timeline: Timeline<Target>,
     next_track: u64,
@@ -252,15 +243,18 @@ impl Shared {
         }
         state.timeline.take_due(now, &mut round);
         state.counters.wakeups += 1;
-        for due in round.iter() {
+        let is_vblank = |due: &&Due<Target>| due.slot == Slot::Vblank;
+        let mut signalled = 0;
+        for due in round.iter().filter(is_vblank) {
+            signalled += 1;
             state.counters.ticks += 1;
             state.counters.missed += due.missed;
             state.counters.max_lateness = state.counters.max_lateness.max(due.lateness);
         }
+        state.counters.alarms += (round.len() - signalled) as u64;
         drop(state);
-        let signalled = round.len();
         let observer = self.observer.get();
-        for due in round.drain(..) {
+        for due in round.iter().filter(is_vblank) {
             if let Some(observer) = observer {
                 observer.vblank(&Vblank {
                     instance: due.target.instance,
@@ -270,6 +264,11 @@ impl Shared {
                 });
             }
             due.target.producer.signal();
+        }
+        for due in round.drain(..).filter(|due| due.slot == Slot::Alarm) {
+            if let Some(alarm) = due.target.alarm.and_then(|alarm| alarm.upgrade()) {
+                alarm.due(due.frame);
+            }
         }
         signalled
     }
@@ -293,6 +292,7 @@ impl Shared {
             instance,
             head,
             producer,
+            alarm: None,
         };
         self.lock().timeline.insert(id, cadence, target);
     }
@@ -320,7 +320,23 @@ impl Shared {
         self.lock().timeline.disarm(id);
     }
 
-    /// Disarms the tracks for good. No vblank of theirs is signalled after return.
+    /// Has `alarm` called for the track's alarms.
+    pub(crate) fn on_alarm(&self, id: TrackId, alarm: Weak<dyn FrameAlarm>) {
+        if let Some(target) = self.lock().timeline.target_mut(id) {
+            target.alarm = Some(alarm);
+        }
+    }
+
+    /// Sets the track's alarm to the vblank of `frame`, or to none.
+    pub(crate) fn set_alarm(&self, id: TrackId, frame: Option<u64>) {
+        let mut state = self.lock();
+        state.timeline.set_alarm(id, frame);
+        let waker = state.oversleeper();
+        drop(state);
+        wake(waker);
+    }
+
+    /// Disarms the tracks for good. No vblank or alarm of theirs comes after return.
     pub(crate) fn retire(&self, ids: impl Iterator<Item = TrackId>) {
         let mut state = self.lock();
         for id in ids {

@@ -2,7 +2,8 @@
 //!
 //! Each head is a track with a cadence and the next frame it has not been told of. Armed, it
 //! stands in the queue at that frame's deadline; idle, nothing moves: what happened meanwhile
-//! is computed from the cadence when it is armed again.
+//! is computed from the cadence when it is armed again. Beside that a track may have an alarm, for
+//! the vblank of one frame, once.
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -19,10 +20,20 @@ use crate::refresh::Refresh;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TrackId(pub(crate) u64);
 
+/// What a track stands in the queue for. Vblanks go before alarms of the same deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Slot {
+    /// Each vblank, while armed.
+    Vblank,
+    /// One vblank.
+    Alarm,
+}
+
 /// A head that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Due<T> {
     pub(crate) target: T,
+    pub(crate) slot: Slot,
     /// The newest frame.
     pub(crate) frame: u64,
     /// Its deadline.
@@ -51,6 +62,8 @@ struct Track<T> {
     /// The first frame that was neither signalled nor reported pending. Never goes back.
     next: u64,
     phase: Phase,
+    /// The frame of the alarm, and the deadline it is queued at.
+    alarm: Option<(u64, MonotonicTime)>,
     missed: u64,
 }
 
@@ -75,9 +88,9 @@ impl<T> Track<T> {
 pub(crate) struct Timeline<T> {
     granularity: Granularity,
     tracks: HashMap<TrackId, Track<T>>,
-    /// One entry for each armed track, none for any other: bounded, and never a wake-up for
-    /// a head that was disarmed.
-    queue: BTreeSet<(MonotonicTime, TrackId)>,
+    /// One entry for each armed track and one for each alarm, none for any other: bounded, and
+    /// never a wake-up for a head that was disarmed.
+    queue: BTreeSet<(MonotonicTime, TrackId, Slot)>,
 }
 
 impl<T: Clone> Timeline<T> {
@@ -96,14 +109,21 @@ impl<T: Clone> Timeline<T> {
             cadence,
             next: 1,
             phase: Phase::Idle,
+            alarm: None,
             missed: 0,
         };
         self.tracks.insert(id, track);
     }
 
+    /// What is signalled for the track, to be changed.
+    pub(crate) fn target_mut(&mut self, id: TrackId) -> Option<&mut T> {
+        Some(&mut self.tracks.get_mut(&id)?.target)
+    }
+
     /// Forgets the track; hands its target back, to be dropped outside the owner's lock.
     pub(crate) fn remove(&mut self, id: TrackId) -> Option<T> {
         self.disarm(id);
+        self.set_alarm(id, None);
         Some(self.tracks.remove(&id)?.target)
     }
 
@@ -119,7 +139,7 @@ impl<T: Clone> Timeline<T> {
         let passed = track.pass(now);
         let deadline = track.cadence.deadline(track.next);
         track.phase = Phase::Armed(deadline);
-        self.queue.insert((deadline, id));
+        self.queue.insert((deadline, id, Slot::Vblank));
         match since {
             Since::Bound => false,
             Since::Held => passed > 0,
@@ -131,13 +151,31 @@ impl<T: Clone> Timeline<T> {
             && let Phase::Armed(deadline) = track.phase
         {
             track.phase = Phase::Idle;
-            self.queue.remove(&(deadline, id));
+            self.queue.remove(&(deadline, id, Slot::Vblank));
+        }
+    }
+
+    /// Sets the alarm to the vblank of `frame`, which is due at once if it is over; or to none.
+    pub(crate) fn set_alarm(&mut self, id: TrackId, frame: Option<u64>) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        if let Some((_, queued)) = track.alarm.take() {
+            self.queue.remove(&(queued, id, Slot::Alarm));
+        }
+        if let Some(frame) = frame
+            && track.phase != Phase::Retired
+        {
+            let deadline = track.cadence.deadline(frame);
+            track.alarm = Some((frame, deadline));
+            self.queue.insert((deadline, id, Slot::Alarm));
         }
     }
 
     /// Disarms the track for good; its cadence and counter can still be read.
     pub(crate) fn retire(&mut self, id: TrackId) {
         self.disarm(id);
+        self.set_alarm(id, None);
         if let Some(track) = self.tracks.get_mut(&id) {
             track.phase = Phase::Retired;
         }
@@ -156,14 +194,17 @@ impl<T: Clone> Timeline<T> {
         if let Phase::Armed(queued) = track.phase {
             let deadline = track.cadence.deadline(track.next);
             track.phase = Phase::Armed(deadline);
-            self.queue.remove(&(queued, id));
-            self.queue.insert((deadline, id));
+            self.queue.remove(&(queued, id, Slot::Vblank));
+            self.queue.insert((deadline, id, Slot::Vblank));
+        }
+        if let Some((frame, _)) = track.alarm {
+            self.set_alarm(id, Some(frame));
         }
     }
 
     /// Appends the heads that are due at `now` and moves each to its next deadline after `now`.
     pub(crate) fn take_due(&mut self, now: MonotonicTime, due: &mut Vec<Due<T>>) {
-        while let Some(&(oldest, id)) = self.queue.first() {
+        while let Some(&(oldest, id, slot)) = self.queue.first() {
             // The end of the clock stands for never.
             if oldest > now || oldest == MonotonicTime::MAX {
                 break;
@@ -172,11 +213,25 @@ impl<T: Clone> Timeline<T> {
             let Some(track) = self.tracks.get_mut(&id) else {
                 continue;
             };
+            if slot == Slot::Alarm {
+                let alarm = track.alarm.take().map_or(0, |(frame, _)| frame);
+                let frame = track.cadence.frame_at(now).max(alarm);
+                due.push(Due {
+                    target: track.target.clone(),
+                    slot,
+                    frame,
+                    deadline: track.cadence.deadline(frame),
+                    missed: 0,
+                    lateness: now.saturating_since(oldest),
+                });
+                continue;
+            }
             let missed = track.pass(now).saturating_sub(1);
             track.missed += missed;
             let frame = track.next - 1;
             due.push(Due {
                 target: track.target.clone(),
+                slot,
                 frame,
                 deadline: track.cadence.deadline(frame),
                 missed,
@@ -184,13 +239,13 @@ impl<T: Clone> Timeline<T> {
             });
             let deadline = track.cadence.deadline(track.next);
             track.phase = Phase::Armed(deadline);
-            self.queue.insert((deadline, id));
+            self.queue.insert((deadline, id, Slot::Vblank));
         }
     }
 
     /// When [`take_due`](Self::take_due) has something to do next; `None` while none is armed.
     pub(crate) fn next_wakeup(&self) -> Option<MonotonicTime> {
-        let (deadline, _) = self.queue.first()?;
+        let (deadline, _, _) = self.queue.first()?;
         Some(self.granularity.wakeup(*deadline))
     }
 

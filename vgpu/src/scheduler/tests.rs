@@ -1,6 +1,8 @@
 //! Heads, producers and scheduler together, on a stepped clock.
 
 use super::*;
+use std::time::Duration;
+
 use irqbroker_core::Mask;
 use irqbroker_core::Producer;
 use proptest::prelude::*;

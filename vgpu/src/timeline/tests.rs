@@ -17,6 +17,7 @@ struct ModelHead {
     cadence: Cadence,
     next: u64,
     armed: bool,
+    alarm: Option<u64>,
     retired: bool,
     missed: u64,
 }
@@ -38,6 +39,8 @@ enum Step {
     TakeDue,
     Arm(usize, Since),
     Disarm(usize),
+    /// To a frame so many after the newest, or to none.
+    SetAlarm(usize, Option<u64>),
     SetRefresh(usize, u32),
     Retire(usize),
 }
@@ -53,6 +56,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::TakeDue),
         4 => (head.clone(), since).prop_map(|(head, since)| Step::Arm(head, since)),
         2 => head.clone().prop_map(Step::Disarm),
+        3 => (head.clone(), proptest::option::of(0..5u64))
+            .prop_map(|(head, ahead)| Step::SetAlarm(head, ahead)),
         2 => (head.clone(), 20..=1000u32).prop_map(|(head, hz)| Step::SetRefresh(head, hz)),
         1 => head.prop_map(Step::Retire),
     ];
@@ -79,7 +84,7 @@ proptest! {
         for head in 0..HEADS {
             let cadence = Cadence::new(Refresh::HZ_60, START);
             timeline.insert(TrackId(head as u64), cadence, head);
-            model.push(ModelHead { cadence, next: 1, armed: false, retired: false, missed: 0 });
+            model.push(ModelHead { cadence, next: 1, armed: false, alarm: None, retired: false, missed: 0 });
         }
         let mut now = START;
         for step in steps {
@@ -88,19 +93,33 @@ proptest! {
                 Step::TakeDue => {
                     let mut due = Vec::new();
                     timeline.take_due(now, &mut due);
-                    due.sort_by_key(|due| due.target);
+                    due.sort_by_key(|due| (due.target, due.slot));
                     let mut expected = Vec::new();
-                    for (target, head) in model.iter_mut().enumerate().filter(|(_, h)| h.armed) {
+                    for (target, head) in model.iter_mut().enumerate() {
                         let oldest = head.cadence.deadline(head.next);
-                        let passed = head.walk(now);
+                        let passed = if head.armed { head.walk(now) } else { 0 };
                         if passed > 0 {
                             head.missed += passed - 1;
                             expected.push(Due {
                                 target,
+                                slot: Slot::Vblank,
                                 frame: head.next - 1,
                                 deadline: head.cadence.deadline(head.next - 1),
                                 missed: passed - 1,
                                 lateness: now.saturating_since(oldest),
+                            });
+                        }
+                        let alarm = head.alarm.filter(|&at| head.cadence.deadline(at) <= now);
+                        if let Some(alarm) = alarm {
+                            head.alarm = None;
+                            let frame = head.cadence.frame_at(now);
+                            expected.push(Due {
+                                target,
+                                slot: Slot::Alarm,
+                                frame,
+                                deadline: head.cadence.deadline(frame),
+                                missed: 0,
+                                lateness: now.saturating_since(head.cadence.deadline(alarm)),
                             });
                         }
                     }
@@ -120,6 +139,12 @@ proptest! {
                     timeline.disarm(TrackId(target as u64));
                     model[target].armed = false;
                 }
+                Step::SetAlarm(target, ahead) => {
+                    let head = &mut model[target];
+                    let frame = ahead.map(|ahead| head.cadence.frame_at(now) + ahead);
+                    timeline.set_alarm(TrackId(target as u64), frame);
+                    head.alarm = frame.filter(|_| !head.retired);
+                }
                 Step::SetRefresh(target, hz) => {
                     let refresh = Refresh::new(hz, 1).unwrap();
                     timeline.set_refresh(TrackId(target as u64), refresh, now);
@@ -131,12 +156,16 @@ proptest! {
                 Step::Retire(target) => {
                     timeline.retire(TrackId(target as u64));
                     model[target].armed = false;
+                    model[target].alarm = None;
                     model[target].retired = true;
                 }
             }
-            let first = model.iter().filter(|h| h.armed).map(|h| h.cadence.deadline(h.next)).min();
-            prop_assert_eq!(timeline.next_wakeup(), first.map(|first| granularity.wakeup(first)));
-            prop_assert_eq!(timeline.queue.len(), model.iter().filter(|h| h.armed).count());
+            let vblanks = model.iter().filter(|h| h.armed).map(|h| h.cadence.deadline(h.next));
+            let alarms = model.iter().filter_map(|h| Some(h.cadence.deadline(h.alarm?)));
+            let queued: Vec<_> = vblanks.chain(alarms).collect();
+            let first = queued.iter().min().map(|&first| granularity.wakeup(first));
+            prop_assert_eq!(timeline.next_wakeup(), first);
+            prop_assert_eq!(timeline.queue.len(), queued.len());
             for (target, head) in model.iter().enumerate() {
                 let id = TrackId(target as u64);
                 prop_assert_eq!(timeline.cadence(id), Some(head.cadence));

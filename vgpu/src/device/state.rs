@@ -1,0 +1,350 @@
+//! What of a device changes, behind its one lock.
+
+use irqbroker_vfio_abi::Errno;
+use irqbroker_vfio_abi::IrqSet;
+
+use crate::config_space::ConfigSpace;
+use crate::device::bindings::Bindings;
+use crate::device::bindings::Change;
+use crate::head::Head;
+use crate::head::HeadId;
+use crate::head_event::HeadEvent;
+use crate::head_events::GUEST_EVENTS;
+use crate::head_events::HeadEvents;
+use crate::head_events::Listener;
+use crate::head_events::Opened;
+use crate::head_events::Picture;
+use crate::instance::VgpuInstance;
+use crate::msix_table::MsixTable;
+use crate::registers::Effect;
+use crate::registers::HeadView;
+use crate::registers::Interrupts;
+use crate::registers::Monitor;
+use crate::registers::Registers;
+use crate::sampler::Look;
+use crate::sampler::Sampler;
+
+/// Whether the device still signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It does.
+    Running,
+    /// Never again.
+    Retired,
+}
+
+/// A head as the device has it.
+#[derive(Debug)]
+pub(crate) struct HeadState {
+    pub(crate) events: HeadEvents,
+    pub(crate) monitor: Monitor,
+    /// What is known of the picture's contents; away while they are being looked at.
+    sampler: Option<Sampler>,
+    /// The alarm that is set.
+    alarm: Option<u64>,
+}
+
+/// Registers, configuration space, bindings and events.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) life: Life,
+    pub(crate) config: ConfigSpace,
+    pub(crate) registers: Registers,
+    pub(crate) table: MsixTable,
+    pub(crate) bindings: Bindings,
+    pub(crate) heads: Vec<HeadState>,
+}
+
+/// Producers of this process that are to be signalled once the lock is released: their own lock
+/// comes before it.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Outbox(pub(crate) Vec<(usize, HeadEvent)>);
+
+/// Vectors of a device: two for each head and one for the monitors of all.
+pub(crate) const fn vector_count(heads: usize) -> usize {
+    2 * heads + 1
+}
+
+impl State {
+    pub(crate) fn new(config: ConfigSpace, registers: Registers, heads: usize) -> Self {
+        Self {
+            life: Life::Running,
+            config,
+            registers,
+            table: MsixTable::new(vector_count(heads)),
+            bindings: Bindings::new(heads, vector_count(heads)),
+            heads: std::iter::repeat_with(HeadState::new).take(heads).collect(),
+        }
+    }
+
+    /// Brings the events of a head up to now.
+    pub(crate) fn advance(&mut self, instance: &VgpuInstance, head: usize) {
+        if let (Some(state), Some(timed)) = (self.heads.get_mut(head), instance.heads().get(head)) {
+            let (frame, half_second) = timed.frame_and_half_second();
+            state.events.advance(frame, half_second);
+        }
+    }
+
+    /// What the registers of the first `heads` heads tell, as of now.
+    pub(crate) fn views(&mut self, instance: &VgpuInstance, heads: usize) -> Vec<HeadView> {
+        (0..heads.min(self.heads.len()))
+            .map(|head| {
+                self.advance(instance, head);
+                let state = &self.heads[head];
+                HeadView {
+                    frame: state.events.frame(),
+                    flips: state.events.counters().flips,
+                    millihertz: instance.heads().get(head).map_or(0, millihertz),
+                    status: state.events.status(),
+                    monitor: state.monitor,
+                }
+            })
+            .collect()
+    }
+
+    /// Takes an effect over into the events of its head. Returns the head.
+    pub(crate) fn apply(&mut self, instance: &VgpuInstance, effect: Effect) -> Option<usize> {
+        let id = match effect {
+            Effect::ClearVram { .. } => return None,
+            Effect::Commit(id)
+            | Effect::PictureChanged(id)
+            | Effect::CursorChanged(id)
+            | Effect::InterruptsEnabled(id)
+            | Effect::Acknowledged(id, _) => id,
+        };
+        let head = usize::from(id.0);
+        self.advance(instance, head);
+        let state = self.heads.get_mut(head)?;
+        match effect {
+            Effect::Commit(_) => state.events.commit(),
+            Effect::PictureChanged(_) => state.events.flip(),
+            Effect::CursorChanged(_) => state.events.cursor(),
+            Effect::Acknowledged(_, which) => state.events.acknowledge(which),
+            Effect::InterruptsEnabled(_) => {
+                for (event, _) in GUEST_EVENTS {
+                    self.sync_vector(head, event);
+                }
+            }
+            Effect::ClearVram { .. } => {}
+        }
+        if matches!(effect, Effect::Commit(_) | Effect::PictureChanged(_)) {
+            self.show(id);
+        }
+        Some(head)
+    }
+
+    /// Registers and configuration as they were in the beginning, and what that means for the
+    /// heads. What user space has bound and masked stays, as with a kernel's device.
+    pub(crate) fn reset(&mut self, instance: &VgpuInstance) {
+        for head in 0..self.heads.len() {
+            self.advance(instance, head);
+            let id = head_id(head);
+            let shown = self.registers.shown(id).is_some();
+            let cursor = self.registers.cursor(id).is_some();
+            let events = &mut self.heads[head].events;
+            if shown {
+                events.flip();
+            }
+            if cursor {
+                events.cursor();
+            }
+            events.acknowledge(Interrupts::all());
+        }
+        self.registers.reset();
+        self.config.reset();
+        self.table.reset();
+        for head in 0..self.heads.len() {
+            self.show(head_id(head));
+            for (event, _) in GUEST_EVENTS {
+                self.sync_vector(head, event);
+            }
+        }
+    }
+
+    /// Does what a SET_IRQS asks for. What got through before an error is taken over too.
+    pub(crate) fn set_irqs(
+        &mut self,
+        instance: &VgpuInstance,
+        request: &IrqSet<'_>,
+    ) -> Result<(), Errno> {
+        let mut changes = Vec::new();
+        let answer = self.bindings.set(request, &mut changes);
+        for change in changes {
+            self.take_over(instance, change);
+        }
+        answer
+    }
+
+    /// Signals the eventfds of all who are to be told of a head's events, and leaves the producers
+    /// in `outbox`.
+    pub(crate) fn signal(&mut self, head: usize, outbox: &mut Outbox) {
+        if self.life == Life::Retired {
+            return;
+        }
+        for (event, listener) in self.heads[head].events.take_signals() {
+            match listener {
+                Listener::Producer => outbox.0.push((head, event)),
+                Listener::Display => self.bindings.signal_display(display_place(head, event)),
+                Listener::Vector => {
+                    if let Some(vector) = self.vector(head, event) {
+                        self.bindings.signal_vector(vector);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sets the alarm for what comes next, if that has changed.
+    pub(crate) fn rearm(&mut self, instance: &VgpuInstance, head: usize) {
+        let (Some(state), Some(timed)) = (self.heads.get_mut(head), instance.heads().get(head))
+        else {
+            return;
+        };
+        let next = state
+            .events
+            .next_alarm()
+            .filter(|_| self.life == Life::Running);
+        if next != state.alarm {
+            state.alarm = next;
+            timed.set_alarm(next);
+        }
+    }
+
+    /// The alarm has gone off.
+    pub(crate) fn alarmed(&mut self, head: usize) {
+        self.heads[head].alarm = None;
+    }
+
+    /// What the picture of a head is to be looked at with, if it is time to. Answered by
+    /// [`looked`](Self::looked).
+    pub(crate) fn take_look(&mut self, head: usize) -> Option<Sampler> {
+        let shown = self.registers.shown(head_id(head));
+        let state = &mut self.heads[head];
+        if !state.events.take_look() {
+            return None;
+        }
+        let Some(shown) = shown else {
+            state.events.looked(None);
+            return None;
+        };
+        // Of this picture, if there is one: `show` drops it with each change.
+        let known = state.sampler.take();
+        Some(known.unwrap_or_else(|| Sampler::new(shown)))
+    }
+
+    /// What a look found.
+    pub(crate) fn looked(&mut self, head: usize, sampler: Sampler, look: Option<Look>) {
+        let state = &mut self.heads[head];
+        if state.events.looked(look) {
+            state.sampler = Some(sampler);
+        }
+    }
+
+    fn take_over(&mut self, instance: &VgpuInstance, change: Change) {
+        match change {
+            Change::DisplayOpened(place, opened) => {
+                let (head, event) = display_at(place);
+                self.advance(instance, head);
+                let events = &mut self.heads[head].events;
+                let owed = events.open(event, Listener::Display, opened);
+                if owed && self.life == Life::Running {
+                    self.bindings.signal_display(place);
+                }
+            }
+            Change::DisplayClosed(place) => {
+                let (head, event) = display_at(place);
+                self.advance(instance, head);
+                self.heads[head].events.close(event, Listener::Display);
+            }
+            Change::VectorBound(vector) | Change::VectorUnbound(vector) => {
+                for (head, event) in self.events_of(vector) {
+                    self.advance(instance, head);
+                    // One in place of another goes on where that was: the guest notices nothing.
+                    self.sync_vector(head, event);
+                }
+            }
+        }
+    }
+
+    /// Lets the guest's vector listen to an event, or not.
+    fn sync_vector(&mut self, head: usize, event: HeadEvent) {
+        let Some(vector) = self.vector(head, event) else {
+            return;
+        };
+        let enabled = self.registers.enabled(head_id(head));
+        let bit = GUEST_EVENTS.iter().find(|(guest, _)| *guest == event);
+        let listens = bit.is_some_and(|(_, bit)| enabled.contains(*bit))
+            && self.bindings.is_vector_bound(vector);
+        let events = &mut self.heads[head].events;
+        match (events.is_open(event, Listener::Vector), listens) {
+            // The status register says what has happened before.
+            (false, true) => {
+                events.open(event, Listener::Vector, Opened::Anew);
+            }
+            (true, false) => events.close(event, Listener::Vector),
+            _ => {}
+        }
+    }
+
+    /// Takes over what a head shows; nothing is known of its contents.
+    fn show(&mut self, id: HeadId) {
+        let picture = match self.registers.shown(id) {
+            Some(_) => Picture::Visible,
+            None => Picture::Hidden,
+        };
+        if let Some(state) = self.heads.get_mut(usize::from(id.0)) {
+            state.sampler = None;
+            state.events.set_picture(picture);
+        }
+    }
+
+    /// The vector of an event, if the guest can be interrupted for it.
+    fn vector(&self, head: usize, event: HeadEvent) -> Option<usize> {
+        match event {
+            HeadEvent::Vblank => Some(2 * head),
+            HeadEvent::Flip => Some(2 * head + 1),
+            HeadEvent::Hotplug => Some(2 * self.heads.len()),
+            HeadEvent::Cursor | HeadEvent::Refresh => None,
+        }
+    }
+
+    fn events_of(&self, vector: usize) -> Vec<(usize, HeadEvent)> {
+        let heads = 0..self.heads.len();
+        let all = heads.flat_map(|head| GUEST_EVENTS.map(|(event, _)| (head, event)));
+        all.filter(|&(head, event)| self.vector(head, event) == Some(vector))
+            .collect()
+    }
+}
+
+impl HeadState {
+    fn new() -> Self {
+        Self {
+            events: HeadEvents::new(),
+            monitor: Monitor::Plugged,
+            sampler: None,
+            alarm: None,
+        }
+    }
+}
+
+/// A head by its place; there are at most 16.
+pub(crate) fn head_id(head: usize) -> HeadId {
+    HeadId(u8::try_from(head).unwrap_or(u8::MAX))
+}
+
+fn display_place(head: usize, event: HeadEvent) -> usize {
+    head * HeadEvent::COUNT + event.position()
+}
+
+fn display_at(place: usize) -> (usize, HeadEvent) {
+    let event = HeadEvent::ALL[place % HeadEvent::COUNT];
+    (place / HeadEvent::COUNT, event)
+}
+
+/// The rate, rounded down; at most a million.
+fn millihertz(head: &Head) -> u32 {
+    let refresh = head.refresh();
+    let rate = u64::from(refresh.numerator()) * 1000 / u64::from(refresh.denominator());
+    u32::try_from(rate).unwrap_or(u32::MAX)
+}
