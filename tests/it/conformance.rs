@@ -16,9 +16,6 @@ use crate::guest_rig::GuestRig;
 use crate::need::Need;
 use crate::need::story;
 
-/// Since then one irqfd per eventfd machine-wide ("KVM: Make irqfd registration globally unique").
-const GLOBAL_IRQFD: (u32, u32) = (6, 17);
-
 pub(crate) fn stories() -> Vec<Trial> {
     let simulated = conformance::all().iter().copied().map(simulated);
     let kernel = conformance::all().iter().copied().map(kernel);
@@ -63,14 +60,5 @@ fn run(body: Body, rig: &dyn Rig) -> anyhow::Result<()> {
 /// The rules of the kernel this runs on.
 fn running_kernel() -> anyhow::Result<KernelProfile> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let version = version(&release).with_context(|| format!("no release: {release}"))?;
-    Ok(KernelProfile {
-        global_irqfd: version >= GLOBAL_IRQFD,
-    })
-}
-
-/// Major and minor number of a kernel's release, such as `6.1.0-18-amd64` or `6.17-rc1`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    KernelProfile::of_release(&release).with_context(|| format!("no release: {release}"))
 }

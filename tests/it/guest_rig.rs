@@ -47,15 +47,6 @@ const LEVEL_PIN: u8 = 20;
 const EDGE_VECTOR: u8 = 0x45;
 const LEVEL_VECTOR: u8 = 0x54;
 
-/// Why the running kernel does not wait for its guest's EOI, if it does not.
-pub(crate) fn why_no_guest_eoi() -> Option<String> {
-    match GuestRig::new(KernelProfile::default()) {
-        Err(error) => Some(format!("{error:#}")),
-        Ok(rig) if rig.serving() == Serving::OnEoi => None,
-        Ok(_) => Some("this kvm ends an interrupt when it injects it".into()),
-    }
-}
-
 /// A VM of the running kernel whose guest runs.
 ///
 /// Its destination ids have 32 bits, unlike those of [`VmShape::PC`]; no body that needs a guest

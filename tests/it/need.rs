@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use irqbroker_kvm::conformance::KernelProfile;
+use irqbroker_kvm::conformance::Rig;
+use irqbroker_kvm::conformance::Serving;
 use libtest_mimic::Failed;
 use libtest_mimic::Trial;
 
-use crate::guest_rig;
+use crate::guest_rig::GuestRig;
 
 /// Something a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,7 @@ impl Need {
                 .map(|error| format!("/dev/kvm: {error}")),
             Self::GuestEoi => Self::Kvm.missing().or_else(|| {
                 static FOUND: OnceLock<Option<String>> = OnceLock::new();
-                FOUND.get_or_init(guest_rig::why_no_guest_eoi).clone()
+                FOUND.get_or_init(why_no_guest_eoi).clone()
             }),
         }
     }
@@ -40,6 +43,14 @@ impl Need {
     fn required(self) -> bool {
         std::env::var("IRQBROKER_REQUIRE")
             .is_ok_and(|list| list.split(',').any(|name| name == self.to_string()))
+    }
+}
+
+fn why_no_guest_eoi() -> Option<String> {
+    match GuestRig::new(KernelProfile::default()) {
+        Err(error) => Some(format!("{error:#}")),
+        Ok(rig) if rig.serving() == Serving::OnEoi => None,
+        Ok(_) => Some("this kvm ends an interrupt when it injects it".into()),
     }
 }
 

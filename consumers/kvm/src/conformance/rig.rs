@@ -13,12 +13,29 @@ use crate::capabilities::IrqchipMode;
 use crate::message::DestinationIds;
 use crate::vm_irq::VmIrq;
 
+/// Since then one irqfd per eventfd machine-wide ("KVM: Make irqfd registration globally unique").
+const GLOBAL_IRQFD: (u32, u32) = (6, 17);
+
 /// Rules in which kernels differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelProfile {
     /// One irqfd per eventfd machine-wide (Linux 6.17, "KVM: Make irqfd registration globally
     /// unique"); before that, per VM.
     pub global_irqfd: bool,
+}
+
+impl KernelProfile {
+    /// The rules of the kernel of this release, such as `6.1.0-18-amd64` or `6.17-rc1`; `None` if
+    /// that is no release.
+    #[must_use]
+    pub fn of_release(release: &str) -> Option<Self> {
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+        let mut number = || numbers.next()?.parse::<u32>().ok();
+        let version = (number()?, number()?);
+        Some(Self {
+            global_irqfd: version >= GLOBAL_IRQFD,
+        })
+    }
 }
 
 impl Default for KernelProfile {
