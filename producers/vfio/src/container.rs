@@ -77,13 +77,15 @@ pub enum ContainerError {
 /// See [`ContainerError`]; each variant but `Open` and `Refused` names its remedy.
 pub fn container_support() -> Result<ContainerSupport, ContainerError> {
     // Opening checks the version and the IOMMU model, and fails unless both are the ones below.
-    match VfioContainer::new(None) {
-        Ok(_) => Ok(ContainerSupport {
-            api_version: API_VERSION,
-            iommu_model: IommuModel::Type1V2,
-        }),
-        Err(error) => Err(classify(error)),
-    }
+    open_container().map(|_| ContainerSupport {
+        api_version: API_VERSION,
+        iommu_model: IommuModel::Type1V2,
+    })
+}
+
+/// A new container with no group in it.
+pub(crate) fn open_container() -> Result<VfioContainer, ContainerError> {
+    VfioContainer::new(None).map_err(classify)
 }
 
 fn classify(error: VfioError) -> ContainerError {

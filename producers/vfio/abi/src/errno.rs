@@ -38,6 +38,8 @@ errnos! {
     ENOENT = NOENT, "no such file or directory";
     /// The device did not answer, or not in a way that makes sense.
     EIO = IO, "input/output error";
+    /// A node without a device behind it.
+    ENXIO = NXIO, "no such device or address";
     /// Not an open file.
     EBADF = BADF, "bad file descriptor";
     /// Try again.

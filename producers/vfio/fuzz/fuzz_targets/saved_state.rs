@@ -1,0 +1,6 @@
+#![no_main]
+
+use irqbroker_vfio::pci::fuzz;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| fuzz::saved_state(data));

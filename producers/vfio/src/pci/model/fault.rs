@@ -1,0 +1,35 @@
+//! Bugs that some VMM has or had.
+
+/// A bug to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::pci) enum Fault {
+    IgnoresVectorMask,
+    IgnoresFunctionMask,
+    IgnoresMsiMask,
+    DropsMaskedEvents,
+    CountsMaskedEvents,
+    FiresAtUnmask,
+    PbaIsZero,
+    PbaReadDrains,
+    PbaOfFirst64Only,
+    ControlTakesWordsOnly,
+    IgnoresByteWrites,
+    DropsMessageWrittenWhileMasked,
+    IgnoresUpperAddress,
+    DisableDoesNothing,
+    OneMessageForAll,
+    AllocatesBeyondCapable,
+    SizeIsWritable,
+    UpdatesEverythingEachTime,
+    IntxUnmasksAtBarAccess,
+    IntxIgnoresEoi,
+    IntxIgnoresDisable,
+    IntxBesidesMessages,
+    IntxStatusHidden,
+    IntxPinIsFixed,
+    RestoreDropsPending,
+    RestoreDropsFunctionMask,
+    RestoreDoesNotArm,
+    RestoreDropsLine,
+    ResetDoesNothing,
+}

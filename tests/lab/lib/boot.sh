@@ -1,0 +1,24 @@
+# The machine: an IOMMU that remaps interrupts, nested SVM, and the devices the stories use.
+
+# Boots until the machine powers off, or SECONDS: boot SECONDS KERNEL INITRD FOLDER
+#
+# In the folder: `console` of the kernel, `log` of the stories, `results` one JSON object per line, `exit`
+# their exit code, `qemu` its messages.
+boot() {
+    local seconds=$1 kernel=$2 initrd=$3 folder=$4 name
+    # The edu device and a network card, without its boot ROM, which would look for a network for seconds.
+    local devices=(-device "intel-iommu,intremap=on,caching-mode=on" -device "edu,addr=4" -device "e1000e,addr=5,romfile=")
+    local channels=()
+    for name in console log results exit; do
+        : >"$folder/$name"
+        channels+=(-serial "file:$folder/$name")
+    done
+    # The emulated processors have one TSC, but on busy cores it does not look like it. Under a kernel that
+    # distrusts it KVM moves a guest's TSC about, and the guest's stamps with it.
+    local command_line="console=ttyS0 quiet intel_iommu=on iommu=nopt mitigations=off panic=-1 tsc=reliable"
+    # shellcheck disable=SC2154 # of lib/qemu.sh
+    timeout "$seconds" "${qemu[@]}" \
+        -machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 -m 1G \
+        -display none -nodefaults -no-reboot -nic none -monitor none "${devices[@]}" "${channels[@]}" \
+        -kernel "$kernel" -initrd "$initrd" -append "$command_line" </dev/null 2>"$folder/qemu"
+}

@@ -1,0 +1,57 @@
+//! The machine that `tests/lab/run` boots, as the stories see it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+/// The character device that takes the results; unset outside the lab.
+const RESULTS: &str = "IRQBROKER_LAB";
+/// Names of the stories to run, between blanks.
+const STORIES: &str = "IRQBROKER_LAB_STORIES";
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+
+/// The lab's machine, from the inside.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    results: PathBuf,
+    release: String,
+}
+
+impl Machine {
+    /// This machine, if it is the lab's.
+    pub(crate) fn this() -> Option<Self> {
+        let results: OsString = std::env::var_os(RESULTS)?;
+        let release = std::fs::read_to_string(RELEASE).unwrap_or_default();
+        Some(Self {
+            results: results.into(),
+            release: release.trim().to_owned(),
+        })
+    }
+
+    /// The stories it is to run.
+    pub(crate) fn stories() -> Vec<String> {
+        let names = std::env::var(STORIES).unwrap_or_default();
+        names.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The kernel's release, as `uname -r` says it.
+    pub(crate) fn release(&self) -> &str {
+        &self.release
+    }
+
+    /// Hands one line to whoever booted the machine.
+    pub(crate) fn report(&self, line: &str) -> anyhow::Result<()> {
+        let channel = || format!("cannot write to {}", self.results.display());
+        let mut results = File::options()
+            .write(true)
+            .open(&self.results)
+            .with_context(channel)?;
+        // One write: a kernel message in between would go to the console, not here.
+        results
+            .write_all(format!("{line}\n").as_bytes())
+            .with_context(channel)
+    }
+}

@@ -1,0 +1,60 @@
+//! Stories that need real VFIO and real irqbypass: the machine that `tests/lab/run` boots.
+//!
+//! Everywhere else they are listed as ignored; `IRQBROKER_REQUIRE=lab` turns that into a failure.
+//! `stories.table` says which kernel runs which story. Inside, each prints one JSON object.
+
+mod cdev;
+mod command;
+mod demo;
+mod devices;
+mod doctor;
+mod e1000e;
+mod e1000e_device;
+mod e1000e_loopback;
+mod edu;
+mod edu_intx;
+mod edu_msi;
+mod errno_conformance;
+mod findings;
+#[path = "../it/guest_rig.rs"]
+mod guest_rig;
+mod host_irq;
+mod irqbypass;
+mod kvm_conformance;
+mod link;
+mod machine;
+mod nested;
+mod registers;
+mod story;
+mod tracefs;
+mod vfio_probe;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+use crate::story::Story;
+
+/// Every story, in no order: the machine is told what to run.
+const STORIES: &[Story] = &[
+    Story::new("doctor", doctor::run),
+    Story::new("kvm-conformance", kvm_conformance::run),
+    Story::new("demo-vgpu", demo::vgpu),
+    Story::new("vfio-probe", vfio_probe::run),
+    Story::new("demo-vfio", demo::vfio),
+    Story::new("errno-conformance", errno_conformance::run),
+    Story::new("edu-msi", edu_msi::run),
+    Story::new("edu-intx", edu_intx::run),
+    Story::new("e1000e-loopback", e1000e_loopback::run),
+    Story::new("e1000e-device", e1000e_device::run),
+    Story::new("cdev", cdev::run),
+    Story::new("irqbypass-producer-first", irqbypass::producer_first),
+    Story::new("irqbypass-consumer-first", irqbypass::consumer_first),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // They share the machine's devices, and its two emulated processors.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, story::trials(STORIES)).exit_code()
+}
