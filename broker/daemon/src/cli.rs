@@ -10,6 +10,7 @@ use crate::failure::Detail;
 use crate::latency;
 use crate::output::Format;
 use crate::output::Output;
+use crate::vfio;
 
 /// Interrupt forwarding for Linux VMMs: see which path interrupts take, and what it costs
 #[derive(Debug, Parser)]
@@ -40,6 +41,8 @@ enum Command {
     Latency(latency::LatencyArgs),
     /// Show what this host offers to interrupts, and what it costs where something is missing
     Doctor(doctor::DoctorArgs),
+    /// Look at a VFIO device
+    Vfio(vfio::VfioArgs),
 }
 
 impl Cli {
@@ -57,6 +60,7 @@ impl Cli {
             Command::Demo(args) => demo::run(args, &output),
             Command::Latency(args) => latency::run(args, &output),
             Command::Doctor(args) => doctor::run(args, &output),
+            Command::Vfio(args) => vfio::run(args, &output),
         }
     }
 

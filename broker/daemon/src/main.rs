@@ -15,6 +15,7 @@ mod percentiles;
 mod progress;
 mod table;
 mod trace;
+mod vfio;
 
 use std::process::ExitCode;
 

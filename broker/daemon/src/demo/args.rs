@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::ValueEnum;
+use irqbroker_vfio::DeviceAddress;
 use irqbroker_vgpu::MAX_HEADS;
 use irqbroker_vgpu::Refresh;
 
@@ -22,15 +23,23 @@ pub(crate) struct DemoArgs {
     /// How long to run, in seconds (fractions are fine)
     #[arg(long, default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Whose interrupts to take: vgpu
+    /// Whose interrupts to take: vgpu, or vfio:DEVICE with a PCI address, an mdev's UUID or a path
+    /// below /sys
     #[arg(long, value_name = "SOURCE", default_value = "vgpu")]
     pub(crate) source: Source,
-    /// Refresh rate of each head, as 60, 59.94 or 60000/1001
+    /// How often each interrupt is raised, as 60, 59.94 or 60000/1001: the refresh rate of a vGPU's
+    /// heads, the pace of a VFIO device's loopback
     #[arg(long, value_name = "HZ", default_value = "60", value_parser = refresh::parse)]
     pub(crate) refresh_hz: Refresh,
     /// How many heads the vGPU has; each is one interrupt
     #[arg(long, default_value = "1", value_parser = heads)]
     pub(crate) heads: usize,
+    /// Which interrupt index of a VFIO device [default: MSI-X, else MSI, else INTx]
+    #[arg(long, value_name = "INDEX")]
+    pub(crate) irq: Option<u32>,
+    /// Wait for the VFIO device's own interrupts instead of raising them by VFIO's loopback
+    #[arg(long)]
+    pub(crate) listen: bool,
     /// Which way the interrupts travel
     #[arg(long, value_enum, default_value_t = PathWanted::Auto)]
     pub(crate) path: PathWanted,
@@ -48,15 +57,21 @@ pub(crate) struct DemoArgs {
 pub(crate) enum Source {
     /// An in-process vGPU's vblanks.
     Vgpu,
+    /// A device of this host, through VFIO.
+    Vfio(DeviceAddress),
 }
 
 impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "vgpu" => Ok(Self::Vgpu),
-            _ => Err("a source is vgpu".to_owned()),
+        match text.split_once(':') {
+            None if text == "vgpu" => Ok(Self::Vgpu),
+            Some(("vfio", device)) => match device.parse() {
+                Ok(address) => Ok(Self::Vfio(address)),
+                Err(error) => Err(error.to_string()),
+            },
+            _ => Err("a source is vgpu or vfio:DEVICE".to_owned()),
         }
     }
 }
@@ -65,6 +80,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vgpu => f.write_str("vgpu"),
+            Self::Vfio(address) => write!(f, "vfio:{address}"),
         }
     }
 }
@@ -121,6 +137,18 @@ mod tests {
         assert_eq!(args.path, PathWanted::Auto);
         assert_eq!(args.halt_poll_ns, None);
         assert_eq!(args.kvm, PathBuf::from("/dev/kvm"));
+    }
+
+    #[test]
+    fn source_reads_what_it_writes() {
+        for source in ["vgpu", "vfio:0000:00:05.0"] {
+            assert_eq!(source.parse::<Source>().unwrap().to_string(), source);
+        }
+        let short: Source = "vfio:00:05.0".parse().unwrap();
+        assert_eq!(short.to_string(), "vfio:0000:00:05.0");
+        for source in ["", "gpu", "vfio", "vfio:", "vfio:eth0", "vgpu:0"] {
+            assert!(source.parse::<Source>().is_err(), "{source}");
+        }
     }
 
     #[test]

@@ -2,9 +2,11 @@
 mod account;
 mod args;
 mod feed;
+mod host_irq;
 mod refresh;
 mod report;
 mod run;
+mod vfio_feed;
 mod vgpu_feed;
 
 pub(crate) use args::DemoArgs;

@@ -36,6 +36,8 @@ use super::report::Conditions;
 use super::report::DemoReport;
 use super::report::LineResult;
 use super::report::RelayCounts;
+use super::vfio_feed::Raise;
+use super::vfio_feed::VfioFeed;
 use super::vgpu_feed::VgpuFeed;
 use crate::guest;
 use crate::guest::LevelPin;
@@ -73,7 +75,7 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
     let conditions = Conditions {
         source: args.source.to_string(),
         ran_for: measured.ran_for,
-        refresh: Some(args.refresh_hz),
+        refresh: (!args.listen).then_some(args.refresh_hz),
         halt_poll: measured.halt_poll,
         machine: Machine::read(),
     };
@@ -95,13 +97,26 @@ struct Measured {
 
 fn open(args: &DemoArgs) -> anyhow::Result<Box<dyn Feed>> {
     Ok(match &args.source {
-        Source::Vgpu => Box::new(VgpuFeed::new(args.heads, args.refresh_hz)?),
+        Source::Vgpu => {
+            ensure!(
+                args.irq.is_none() && !args.listen,
+                "--irq and --listen are for --source vfio:DEVICE"
+            );
+            Box::new(VgpuFeed::new(args.heads, args.refresh_hz)?)
+        }
+        Source::Vfio(address) => {
+            let raise = match args.listen {
+                true => Raise::Device,
+                false => Raise::Loopback(args.refresh_hz),
+            };
+            Box::new(VfioFeed::open(address, args.irq, raise)?)
+        }
     })
 }
 
 fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
-    progress.set(0, "booting the guest");
     let mut feed = open(args)?;
+    progress.set(0, "booting the guest");
     let clock = TscClock::calibrate()?;
     let vectors = vectors(feed.lines().len())?;
     let pins = level_pins(feed.lines(), &vectors)?;

@@ -1,0 +1,11 @@
+//! `irqbroker vfio`: what a VFIO device is, as it tells it itself.
+mod args;
+mod device;
+mod irq;
+mod plane;
+mod probe;
+mod region;
+mod report;
+
+pub(crate) use args::VfioArgs;
+pub(crate) use probe::run;
