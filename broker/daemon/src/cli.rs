@@ -11,6 +11,7 @@ use crate::latency;
 use crate::output::Format;
 use crate::output::Output;
 use crate::vfio;
+use crate::vgpu;
 
 /// Interrupt forwarding for Linux VMMs: see which path interrupts take, and what it costs
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Look at a VFIO device
     Vfio(vfio::VfioArgs),
+    /// Offer a vGPU to other VMMs
+    Vgpu(vgpu::VgpuArgs),
 }
 
 impl Cli {
@@ -61,6 +64,7 @@ impl Cli {
             Command::Latency(args) => latency::run(args, &output),
             Command::Doctor(args) => doctor::run(args, &output),
             Command::Vfio(args) => vfio::run(args, &output),
+            Command::Vgpu(args) => vgpu::run(args, &output),
         }
     }
 

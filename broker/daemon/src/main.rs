@@ -16,6 +16,7 @@ mod progress;
 mod table;
 mod trace;
 mod vfio;
+mod vgpu;
 
 use std::process::ExitCode;
 

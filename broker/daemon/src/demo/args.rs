@@ -23,8 +23,8 @@ pub(crate) struct DemoArgs {
     /// How long to run, in seconds (fractions are fine)
     #[arg(long, default_value = "5", value_parser = seconds)]
     pub(crate) seconds: Duration,
-    /// Whose interrupts to take: vgpu, or vfio:DEVICE with a PCI address, an mdev's UUID or a path
-    /// below /sys
+    /// Whose interrupts to take: vgpu; vfio:DEVICE with a PCI address, an mdev's UUID or a path below
+    /// /sys; vfio-user:SOCKET, where `irqbroker vgpu serve` listens
     #[arg(long, value_name = "SOURCE", default_value = "vgpu")]
     pub(crate) source: Source,
     /// How often each interrupt is raised, as 60, 59.94 or 60000/1001: the refresh rate of a vGPU's
@@ -59,6 +59,8 @@ pub(crate) enum Source {
     Vgpu,
     /// A device of this host, through VFIO.
     Vfio(DeviceAddress),
+    /// A vGPU at the other end of a vfio-user socket.
+    VfioUser(PathBuf),
 }
 
 impl FromStr for Source {
@@ -71,7 +73,8 @@ impl FromStr for Source {
                 Ok(address) => Ok(Self::Vfio(address)),
                 Err(error) => Err(error.to_string()),
             },
-            _ => Err("a source is vgpu or vfio:DEVICE".to_owned()),
+            Some(("vfio-user", socket)) if !socket.is_empty() => Ok(Self::VfioUser(socket.into())),
+            _ => Err("a source is vgpu, vfio:DEVICE or vfio-user:SOCKET".to_owned()),
         }
     }
 }
@@ -81,6 +84,7 @@ impl fmt::Display for Source {
         match self {
             Self::Vgpu => f.write_str("vgpu"),
             Self::Vfio(address) => write!(f, "vfio:{address}"),
+            Self::VfioUser(socket) => write!(f, "vfio-user:{}", socket.display()),
         }
     }
 }
@@ -141,12 +145,20 @@ mod tests {
 
     #[test]
     fn source_reads_what_it_writes() {
-        for source in ["vgpu", "vfio:0000:00:05.0"] {
+        for source in ["vgpu", "vfio:0000:00:05.0", "vfio-user:/run/vgpu.sock"] {
             assert_eq!(source.parse::<Source>().unwrap().to_string(), source);
         }
         let short: Source = "vfio:00:05.0".parse().unwrap();
         assert_eq!(short.to_string(), "vfio:0000:00:05.0");
-        for source in ["", "gpu", "vfio", "vfio:", "vfio:eth0", "vgpu:0"] {
+        for source in [
+            "",
+            "gpu",
+            "vfio",
+            "vfio:",
+            "vfio:eth0",
+            "vgpu:0",
+            "vfio-user:",
+        ] {
             assert!(source.parse::<Source>().is_err(), "{source}");
         }
     }

@@ -25,10 +25,15 @@ impl Line {
     }
 }
 
-/// A source of interrupts, silent until it is started.
+/// A source of interrupts.
 pub(super) trait Feed {
     /// Its interrupts; the same ones in the same order for each call.
     fn lines(&self) -> &[Line];
+
+    /// Silences a source that signals by itself, once its lines are linked.
+    fn hush(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// Lets it signal.
     fn start(&mut self) -> anyhow::Result<()>;

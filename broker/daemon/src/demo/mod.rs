@@ -1,6 +1,7 @@
 //! `irqbroker demo`: a tiny guest takes a device's interrupts through the broker.
 mod account;
 mod args;
+mod display_feed;
 mod feed;
 mod host_irq;
 mod refresh;

@@ -22,6 +22,7 @@ use irqbroker::kvm::DestinationIds;
 use irqbroker::kvm::EmbedderRoutes;
 use irqbroker::kvm::VmDomain;
 use irqbroker::kvm::VmIrqFd;
+use irqbroker::vgpu::Refresh;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::RunningGuest;
 use irqbroker_guest::TscClock;
@@ -30,6 +31,7 @@ use super::DemoArgs;
 use super::account::Account;
 use super::args::PathWanted;
 use super::args::Source;
+use super::display_feed::DisplayFeed;
 use super::feed::Feed;
 use super::feed::Line;
 use super::report::Conditions;
@@ -75,7 +77,7 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
     let conditions = Conditions {
         source: args.source.to_string(),
         ran_for: measured.ran_for,
-        refresh: (!args.listen).then_some(args.refresh_hz),
+        refresh: measured.refresh,
         halt_poll: measured.halt_poll,
         machine: Machine::read(),
     };
@@ -90,20 +92,20 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<()> {
 
 struct Measured {
     ran_for: Duration,
+    refresh: Option<Refresh>,
     halt_poll: HaltPoll,
     lines: Vec<LineResult>,
     relay: RelayCounts,
 }
 
 fn open(args: &DemoArgs) -> anyhow::Result<Box<dyn Feed>> {
+    ensure!(
+        matches!(args.source, Source::Vfio(_)) || args.irq.is_none() && !args.listen,
+        "--irq and --listen are for --source vfio:DEVICE"
+    );
     Ok(match &args.source {
-        Source::Vgpu => {
-            ensure!(
-                args.irq.is_none() && !args.listen,
-                "--irq and --listen are for --source vfio:DEVICE"
-            );
-            Box::new(VgpuFeed::new(args.heads, args.refresh_hz)?)
-        }
+        Source::Vgpu => Box::new(VgpuFeed::new(args.heads, args.refresh_hz)?),
+        Source::VfioUser(socket) => Box::new(DisplayFeed::connect(socket)?),
         Source::Vfio(address) => {
             let raise = match args.listen {
                 true => Raise::Device,
@@ -134,10 +136,12 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
         path,
         ..Options::default()
     })?;
-    let mut account = Account::new(&guest, &*feed, vectors.clone(), clock)?;
     let relay = RelayThread::spawn(registry.clone(), || {})?;
     let links = connect(&registry, &domain, feed.lines(), &vectors)?;
     let paths = delivery(&links, args.path)?;
+    feed.hush()?;
+    quiesce(&registry, &guest, &*feed)?;
+    let mut account = Account::new(&guest, &*feed, vectors, clock)?;
 
     feed.start()?;
     let started = Instant::now();
@@ -151,14 +155,18 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     }
     feed.stop()?;
     let ran_for = started.elapsed();
-    drain(&registry, &guest, &*feed, &mut account)?;
+    let quiet = quiesce(&registry, &guest, &*feed)?;
+    account.close(&*feed, quiet)?;
     let counters = registry.relay_counters();
     let lines = account.results(&*feed, paths)?;
     drop(links);
     drop(relay);
 
+    // Only where the pace is ours.
+    let refresh = feed.stamps().map(|_| args.refresh_hz);
     Ok(Measured {
         ran_for,
+        refresh,
         halt_poll: guest.halt_poll().into(),
         lines,
         relay: RelayCounts {
@@ -242,13 +250,8 @@ fn delivery(links: &[Link], wanted: PathWanted) -> anyhow::Result<Vec<(String, S
         .collect()
 }
 
-/// Waits until nothing is under way, and closes the account.
-fn drain(
-    registry: &Registry,
-    guest: &RunningGuest,
-    feed: &dyn Feed,
-    account: &mut Account,
-) -> anyhow::Result<()> {
+/// Waits until nothing is under way, and tells since when.
+fn quiesce(registry: &Registry, guest: &RunningGuest, feed: &dyn Feed) -> anyhow::Result<u64> {
     let deadline = Instant::now() + DRAIN;
     for line in feed.lines() {
         // Under bypass the kernel empties the eventfd as it is written.
@@ -263,12 +266,11 @@ fn drain(
     }
     // A claimed event may still be under way to the guest; the relay counts the injection before
     // it makes it, so look until the guest is quiet after the counters agree.
-    let probe = loop {
+    loop {
         let before = registry.relay_counters();
         let probe = guest.quiesce(deadline)?;
         if registry.relay_counters() == before {
-            break probe;
+            return Ok(probe.tsc);
         }
-    };
-    account.close(feed, probe.tsc)
+    }
 }

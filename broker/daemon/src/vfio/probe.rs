@@ -1,9 +1,12 @@
 //! Opens a device and asks it everything it answers without being set up.
 
 use irqbroker_vfio::abi::Device;
+use irqbroker_vfio_user::Client;
+use irqbroker_vfio_user::ClientOptions;
 
 use super::VfioArgs;
 use super::args::ProbeArgs;
+use super::args::Target;
 use super::args::VfioCommand;
 use super::device::DeviceRow;
 use super::irq::IrqRow;
@@ -27,12 +30,18 @@ pub(crate) fn run(args: &VfioArgs, output: &Output) -> anyhow::Result<()> {
 }
 
 fn probe(args: &ProbeArgs, output: &Output) -> anyhow::Result<()> {
-    let opened = irqbroker_vfio::open(&args.device)?;
-    let report = ask(
-        &opened.name,
-        &opened.node.display().to_string(),
-        &*opened.device,
-    )?;
+    let report = match &args.device {
+        Target::Host(address) => {
+            let opened = irqbroker_vfio::open(address)?;
+            let node = opened.node.display().to_string();
+            ask(&opened.name, &node, &*opened.device)?
+        }
+        Target::Socket(path) => {
+            let client = Client::connect(path, ClientOptions::default())?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            ask(&name, &path.display().to_string(), &client)?
+        }
+    };
     output.print(&report)
 }
 

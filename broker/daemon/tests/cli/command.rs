@@ -49,7 +49,8 @@ pub(crate) fn fresh_path(name: &str) -> anyhow::Result<String> {
     Ok(path.to_owned())
 }
 
-fn irqbroker() -> Command {
+/// The command, without arguments.
+pub(crate) fn irqbroker() -> Command {
     Command::new(env!("CARGO_BIN_EXE_irqbroker"))
 }
 

@@ -10,6 +10,7 @@ mod latency;
 mod need;
 mod refusals;
 mod report;
+mod vgpu;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         latency::stories(),
         doctor::stories(),
         refusals::stories(),
+        vgpu::stories(),
     ]
     .into_iter()
     .flatten()

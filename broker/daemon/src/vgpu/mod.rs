@@ -1,0 +1,20 @@
+//! `irqbroker vgpu`: the types there are, and one of them on a vfio-user socket.
+mod args;
+mod serve;
+mod types;
+
+pub(crate) use args::VgpuArgs;
+
+use crate::output::Output;
+
+/// Runs a command of `irqbroker vgpu`.
+///
+/// # Errors
+///
+/// See the command's own.
+pub(crate) fn run(args: &VgpuArgs, output: &Output) -> anyhow::Result<()> {
+    match &args.command {
+        args::VgpuCommand::Types => types::run(output),
+        args::VgpuCommand::Serve(args) => serve::run(args, output),
+    }
+}

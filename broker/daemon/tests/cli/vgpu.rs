@@ -1,0 +1,151 @@
+//! A vGPU on a vfio-user socket: what a client finds, and its vblanks in a real guest.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+
+use anyhow::Context;
+use anyhow::ensure;
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::command::fresh_path;
+use crate::command::irqbroker;
+use crate::command::run;
+use crate::need::Need;
+use crate::need::story;
+use crate::report::count;
+use crate::report::is_even;
+use crate::report::rows;
+
+pub(crate) fn stories() -> Vec<Trial> {
+    vec![
+        story("vgpu_types_have_every_key", Need::Nothing, types),
+        story(
+            "vfio_probe_of_a_socket_lists_the_display_interrupt",
+            Need::Nothing,
+            probe,
+        ),
+        story(
+            "vgpu_serve_turns_a_second_client_away",
+            Need::Nothing,
+            second_client,
+        ),
+        story(
+            "vgpu_serve_refuses_a_path_that_is_no_socket",
+            Need::Nothing,
+            no_socket,
+        ),
+        story("demo_over_vfio_user_takes_every_vblank", Need::Kvm, demo),
+    ]
+}
+
+/// A serving process, which ends with this.
+struct Serving {
+    process: Child,
+    socket: String,
+}
+
+impl Serving {
+    fn start(vgpu_type: &str, name: &str) -> anyhow::Result<Self> {
+        let socket = fresh_path(name)?;
+        let mut command: Command = irqbroker();
+        command.args([
+            "vgpu", "serve", "--json", "--type", vgpu_type, "--socket", &socket,
+        ]);
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
+        let stdout = process.stdout.take().context("no stdout")?;
+        let serving = Self { process, socket };
+        // It tells of itself once the socket is there.
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let told: Value = serde_json::from_str(&line).with_context(|| format!("told: {line}"))?;
+        ensure!(told["type"] == vgpu_type, "{told}");
+        Ok(serving)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nobody to kill.
+        let _gone = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+fn types() -> anyhow::Result<()> {
+    let report = run(&["vgpu", "types", "--json"])?.report()?;
+    for row in rows(&report, "types")? {
+        ensure!(row["name"].is_string(), "{row}");
+        for key in ["width", "height", "heads", "vram"] {
+            ensure!(count(row, key)? > 0, "{key}: {row}");
+        }
+    }
+    Ok(())
+}
+
+fn probe() -> anyhow::Result<()> {
+    let serving = Serving::start("dual", "probe.sock")?;
+    let report = run(&["vfio", "probe", &serving.socket, "--json"])?.report()?;
+    ensure!(report["device"]["pci"]["vendor"] == "1234", "{report}");
+    ensure!(report["planes"].is_array(), "{report}");
+    let display = rows(&report, "irqs")?
+        .iter()
+        .find(|irq| irq["name"] == "display");
+    let display = display.context("no display interrupt")?;
+    // Five events for each of two heads.
+    ensure!(count(display, "count")? == 10, "{display}");
+    let events: usize = rows(display, "capabilities")?
+        .iter()
+        .filter_map(|capability| capability["events"].as_array())
+        .map(Vec::len)
+        .sum();
+    ensure!(events == 10, "{display}");
+    Ok(())
+}
+
+fn second_client() -> anyhow::Result<()> {
+    let serving = Serving::start("small", "second.sock")?;
+    let first = std::os::unix::net::UnixStream::connect(&serving.socket)?;
+    let refused = run(&["vfio", "probe", &serving.socket])?;
+    refused.refusal()?;
+    drop(first);
+    Ok(())
+}
+
+fn no_socket() -> anyhow::Result<()> {
+    let path = fresh_path("file.sock")?;
+    std::fs::write(&path, "not a socket")?;
+    let answer = run(&["vgpu", "serve", "--type", "small", "--socket", &path])?;
+    let line = answer.refusal()?;
+    ensure!(line.contains("is no socket"), "{line}");
+    Ok(())
+}
+
+fn demo() -> anyhow::Result<()> {
+    let serving = Serving::start("dual", "demo.sock")?;
+    let source = format!("vfio-user:{}", serving.socket);
+    // Twice: the server takes the next client.
+    for path in ["bypass", "relay"] {
+        let arguments = [
+            "demo",
+            "--seconds=1",
+            "--json",
+            "--source",
+            &source,
+            "--path",
+            path,
+        ];
+        let report = run(&arguments)?.report()?;
+        ensure!(report["path"] == path, "{report}");
+        is_even(&report)?;
+        for head in rows(&report, "interrupts")? {
+            is_even(head)?;
+            // A second at 60 Hz, a few of which a busy machine may merge.
+            ensure!(count(head, "delivered")? >= 50, "{report}");
+        }
+    }
+    Ok(())
+}
