@@ -45,6 +45,7 @@ mod container;
 mod counting;
 mod device;
 mod device_fd;
+mod host_irq;
 mod index;
 mod index_error;
 mod open;
@@ -74,6 +75,8 @@ pub use counting::CountingDevice;
 #[cfg(any(test, feature = "testing"))]
 pub use counting::RequestCounts;
 pub use device_fd::DeviceFd;
+pub use host_irq::HostIrq;
+pub use host_irq::HostIrqError;
 pub use index::IndexProducers;
 pub use index_error::BindError;
 pub use index_error::DisableError;

@@ -3,7 +3,6 @@ mod account;
 mod args;
 mod display_feed;
 mod feed;
-mod host_irq;
 mod refresh;
 mod report;
 mod run;

@@ -16,6 +16,7 @@ use anyhow::bail;
 use irqbroker::vgpu::Refresh;
 use irqbroker_vfio::DeviceAddress;
 use irqbroker_vfio::FireError;
+use irqbroker_vfio::HostIrq;
 use irqbroker_vfio::IndexProducers;
 use irqbroker_vfio::ProducerDevice;
 use irqbroker_vfio::abi::Errno;
@@ -25,7 +26,6 @@ use irqbroker_vfio::abi::IrqIndex;
 use super::feed::Feed;
 use super::feed::Line;
 use super::feed::Stamps;
-use super::host_irq::HostIrq;
 
 /// More interrupts of one index than this are left alone: what the guest has vectors for.
 const LINES_MAX: u32 = 128;
@@ -107,11 +107,7 @@ impl VfioFeed {
                 failure: Arc::default(),
                 running: None,
             }),
-            Raise::Device => Raising::Device(HostIrq::all(
-                device.name(),
-                index.info().index,
-                lines.len(),
-            )?),
+            Raise::Device => Raising::Device(host_irqs(device, &index, &lines)?),
         };
         Ok(Self {
             lines,
@@ -119,6 +115,25 @@ impl VfioFeed {
             index: Arc::new(index),
         })
     }
+}
+
+/// What the host's kernel counts of each line.
+fn host_irqs(
+    device: &ProducerDevice,
+    index: &IndexProducers,
+    lines: &[Line],
+) -> anyhow::Result<Vec<HostIrq>> {
+    (0..)
+        .take(lines.len())
+        .map(|line| HostIrq::of(device.name(), index.info().index, line))
+        .collect::<Option<_>>()
+        .with_context(|| {
+            format!(
+                "the host counts no interrupts of {}, and without a count of what the device sent \
+                 nothing can be judged; leave --listen out",
+                index.name()
+            )
+        })
 }
 
 /// MSI-X before MSI before INTx; of a device without those the first index it has.
@@ -213,7 +228,7 @@ impl Feed for VfioFeed {
     fn signalled(&self, line: usize) -> anyhow::Result<Option<u64>> {
         match &self.raising {
             Raising::Loopback(_) => Ok(None),
-            Raising::Device(lines) => lines.get(line).map(HostIrq::count).transpose(),
+            Raising::Device(lines) => Ok(lines.get(line).map(HostIrq::count).transpose()?),
         }
     }
 
