@@ -299,12 +299,13 @@ fn rest(registry: &Registry, world: &KvmWorld, parties: &[Party]) -> anyhow::Res
             Instant::now() < deadline,
             "events wait in an eventfd that nobody reads: lost"
         );
-        let before = registry.relay_counters();
         registry.promote_queued();
-        world.settle()?;
+        let before = registry.relay_counters();
         let mut waiting = 0;
         for party in parties {
             // A count that stands while the kernel holds the eventfd has been injected already.
+            // Asking takes the link's lock, under which the relay claims and injects: what it had
+            // claimed before is on its way to the guest when this returns.
             let link = party
                 .consumer
                 .as_ref()
@@ -318,6 +319,7 @@ fn rest(registry: &Registry, world: &KvmWorld, parties: &[Party]) -> anyhow::Res
                 0
             };
         }
+        world.settle()?;
         if waiting == 0 && registry.relay_counters() == before {
             return Ok(());
         }

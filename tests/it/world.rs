@@ -23,6 +23,9 @@ use irqbroker_kvm::SimVm;
 use irqbroker_kvm::VmDomain;
 use irqbroker_kvm::VmIrq;
 use irqbroker_kvm::VmIrqFd;
+use irqbroker_kvm::conformance::KernelProfile;
+use irqbroker_kvm::conformance::LapicRig;
+use irqbroker_kvm::conformance::Rig;
 use irqbroker_kvm::conformance::VmShape;
 
 use crate::need::Need;
@@ -135,6 +138,8 @@ pub(crate) struct KvmWorld {
     vm: Arc<CountingVm<VmIrqFd>>,
     domain: Arc<VmDomain>,
     pub(crate) guest: RunningGuest,
+    /// Waits for the kernel's work items: an event for a pin reaches its VM by one.
+    work: LapicRig,
 }
 
 impl KvmWorld {
@@ -151,7 +156,12 @@ impl KvmWorld {
         let guest = guest.run(RunOptions::default())?;
         let vm = Arc::new(CountingVm::new(VmIrqFd::new(guest.vm())));
         let domain = VmDomain::new(vm.clone(), EmbedderRoutes::pc_pins(), DestinationIds::Bits8)?;
-        Ok(Self { vm, domain, guest })
+        Ok(Self {
+            vm,
+            domain,
+            guest,
+            work: LapicRig::new(KernelProfile::default())?,
+        })
     }
 }
 
@@ -165,6 +175,7 @@ impl World for KvmWorld {
     }
 
     fn settle(&self) -> anyhow::Result<()> {
+        self.work.settle();
         let probe = self.guest.quiesce(Instant::now() + PATIENCE)?;
         probe
             .quiet

@@ -140,7 +140,7 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     let links = connect(&registry, &domain, feed.lines(), &vectors)?;
     let paths = delivery(&links, args.path)?;
     feed.hush()?;
-    quiesce(&registry, &guest, &*feed)?;
+    quiesce(&registry, &guest, &*feed, &links)?;
     let mut account = Account::new(&guest, &*feed, vectors, clock)?;
 
     feed.start()?;
@@ -155,7 +155,7 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     }
     feed.stop()?;
     let ran_for = started.elapsed();
-    let quiet = quiesce(&registry, &guest, &*feed)?;
+    let quiet = quiesce(&registry, &guest, &*feed, &links)?;
     account.close(&*feed, quiet)?;
     let counters = registry.relay_counters();
     let lines = account.results(&*feed, paths)?;
@@ -251,7 +251,12 @@ fn delivery(links: &[Link], wanted: PathWanted) -> anyhow::Result<Vec<(String, S
 }
 
 /// Waits until nothing is under way, and tells since when.
-fn quiesce(registry: &Registry, guest: &RunningGuest, feed: &dyn Feed) -> anyhow::Result<u64> {
+fn quiesce(
+    registry: &Registry,
+    guest: &RunningGuest,
+    feed: &dyn Feed,
+    links: &[Link],
+) -> anyhow::Result<u64> {
     let deadline = Instant::now() + DRAIN;
     for line in feed.lines() {
         // Under bypass the kernel empties the eventfd as it is written.
@@ -264,10 +269,13 @@ fn quiesce(registry: &Registry, guest: &RunningGuest, feed: &dyn Feed) -> anyhow
             std::thread::yield_now();
         }
     }
-    // A claimed event may still be under way to the guest; the relay counts the injection before
-    // it makes it, so look until the guest is quiet after the counters agree.
     loop {
         let before = registry.relay_counters();
+        for (_, consumer) in links {
+            // Takes the link's lock, under which the relay claims and injects: what it had claimed
+            // is on its way to the guest when this returns.
+            consumer.delivery()?;
+        }
         let probe = guest.quiesce(deadline)?;
         if registry.relay_counters() == before {
             return Ok(probe.tsc);

@@ -19,6 +19,8 @@ pub(crate) enum VgpuCommand {
     Types,
     /// Offer one vGPU on a vfio-user socket, until a signal ends it
     Serve(ServeArgs),
+    /// Save what a vGPU shows that `serve` offers, whoever uses it
+    Screenshot(ScreenshotArgs),
 }
 
 /// Options of `irqbroker vgpu serve`.
@@ -27,10 +29,24 @@ pub(crate) struct ServeArgs {
     /// Its type, as `irqbroker vgpu types` lists them
     #[arg(long = "type", value_name = "TYPE", value_parser = vgpu_type)]
     pub(crate) vgpu_type: VgpuType,
-    /// The socket file to make; QEMU takes it as
+    /// The socket file to make, and one for the picture of each head beside it (PATH.head0); QEMU takes it as
     /// -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: PathBuf,
+}
+
+/// Options of `irqbroker vgpu screenshot`.
+#[derive(Debug, Args)]
+pub(crate) struct ScreenshotArgs {
+    /// The socket file that `irqbroker vgpu serve` was given
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: PathBuf,
+    /// Which head
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) head: u8,
+    /// The PNG to write; one that is there is replaced
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 fn vgpu_type(text: &str) -> Result<VgpuType, String> {

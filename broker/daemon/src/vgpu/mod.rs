@@ -1,6 +1,10 @@
-//! `irqbroker vgpu`: the types there are, and one of them on a vfio-user socket.
+//! `irqbroker vgpu`: the types there are, one of them on a vfio-user socket, and what that shows.
+
 mod args;
+mod head_view;
+mod screenshot;
 mod serve;
+mod sockets;
 mod types;
 
 pub(crate) use args::VgpuArgs;
@@ -16,5 +20,6 @@ pub(crate) fn run(args: &VgpuArgs, output: &Output) -> anyhow::Result<()> {
     match &args.command {
         args::VgpuCommand::Types => types::run(output),
         args::VgpuCommand::Serve(args) => serve::run(args, output),
+        args::VgpuCommand::Screenshot(args) => screenshot::run(args, output),
     }
 }

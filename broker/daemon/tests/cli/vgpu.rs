@@ -2,12 +2,18 @@
 
 use std::io::BufRead;
 use std::io::BufReader;
+use std::path::Path;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 
 use anyhow::Context;
 use anyhow::ensure;
+use irqbroker_display::Picture;
+use irqbroker_vfio::abi::Device;
+use irqbroker_vfio::abi::RegionIndex;
+use irqbroker_vfio_user::Client;
+use irqbroker_vfio_user::ClientOptions;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -37,6 +43,16 @@ pub(crate) fn stories() -> Vec<Trial> {
             "vgpu_serve_refuses_a_path_that_is_no_socket",
             Need::Nothing,
             no_socket,
+        ),
+        story(
+            "vgpu_screenshot_is_what_a_head_shows_while_a_client_has_the_device",
+            Need::Nothing,
+            picture,
+        ),
+        story(
+            "vgpu_screenshot_of_a_head_that_shows_nothing_is_refused",
+            Need::Nothing,
+            no_picture,
         ),
         story("demo_over_vfio_user_takes_every_vblank", Need::Kvm, demo),
     ]
@@ -122,6 +138,49 @@ fn no_socket() -> anyhow::Result<()> {
     let line = answer.refusal()?;
     ensure!(line.contains("is no socket"), "{line}");
     Ok(())
+}
+
+fn picture() -> anyhow::Result<()> {
+    let serving = Serving::start("dual", "picture.sock")?;
+    let client = Client::connect(Path::new(&serving.socket), ClientOptions::default())?;
+    // Two pixels, blue first, and the plane registers of head 1 that show them.
+    client.region_write(RegionIndex::BAR0, 0, &[3, 2, 1, 0, 6, 5, 4, 0])?;
+    for (at, value) in [(0x964, 8), (0x968, 1 << 16 | 2), (0x96c, 1)] {
+        client.region_write(RegionIndex::BAR2, at, &u32::to_le_bytes(value))?;
+    }
+    let file = fresh_path("picture.png")?;
+    let report = run(&screenshot(&serving, "1", &file))?.report()?;
+    ensure!(count(&report, "width")? == 2, "{report}");
+    let picture = Picture::from_png(&std::fs::read(&file)?)?;
+    ensure!(picture.rgb() == [1, 2, 3, 4, 5, 6], "{picture:?}");
+    Ok(())
+}
+
+fn no_picture() -> anyhow::Result<()> {
+    let serving = Serving::start("dual", "dark.sock")?;
+    let file = fresh_path("dark.png")?;
+    let dark = run(&screenshot(&serving, "0", &file))?;
+    let line = dark.refusal()?;
+    ensure!(line.contains("shows nothing"), "{line}");
+    ensure!(!Path::new(&file).exists(), "a file without a picture");
+    // There are two heads.
+    run(&screenshot(&serving, "2", &file))?.refusal()?;
+    Ok(())
+}
+
+/// Arguments for a picture of a head.
+fn screenshot<'a>(serving: &'a Serving, head: &'a str, file: &'a str) -> [&'a str; 8] {
+    let socket = &serving.socket;
+    [
+        "vgpu",
+        "screenshot",
+        "--json",
+        "--socket",
+        socket,
+        "--head",
+        head,
+        file,
+    ]
 }
 
 fn demo() -> anyhow::Result<()> {
