@@ -10,10 +10,12 @@ use irqbroker_core::Gsi;
 use irqbroker_core::MsiMessage;
 use irqbroker_core::Trigger;
 use irqbroker_core::Vector;
+use irqbroker_guest::CoreId;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::GuestVm;
 use irqbroker_guest::RunOptions;
 use irqbroker_guest::RunningGuest;
+use irqbroker_guest::pin_current_thread;
 use irqbroker_kvm::CountingVm;
 use irqbroker_kvm::DestinationIds;
 use irqbroker_kvm::EmbedderRoutes;
@@ -175,7 +177,17 @@ impl World for KvmWorld {
     }
 
     fn settle(&self) -> anyhow::Result<()> {
-        self.work.settle();
+        // Each processor has a queue of its own, and a work item runs where its event came from.
+        std::thread::scope(|scope| {
+            for core in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(move || {
+                    // A processor that this process may not use has no event of its.
+                    if pin_current_thread(CoreId(core)).is_ok() {
+                        self.work.settle();
+                    }
+                });
+            }
+        });
         let probe = self.guest.quiesce(Instant::now() + PATIENCE)?;
         probe
             .quiet
