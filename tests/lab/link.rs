@@ -67,9 +67,11 @@ pub(crate) struct Link {
 
 /// Where a round begins and ends: nothing is in flight.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
-    produced: u64,
-    delivered: u64,
+pub(crate) struct Mark {
+    /// Interrupts that this machine's kernel has had.
+    pub(crate) produced: u64,
+    /// Runs of the nested guest's handler.
+    pub(crate) delivered: u64,
 }
 
 impl Link {
@@ -91,6 +93,11 @@ impl Link {
             vector,
             account: Account::default(),
         })
+    }
+
+    /// The vector its events go to.
+    pub(crate) const fn vector(&self) -> u8 {
+        self.vector
     }
 
     /// Fails unless the link is in this state.
@@ -155,7 +162,7 @@ impl Link {
     }
 
     /// Both counts, of one moment: nothing came from the device while the guest came to rest.
-    fn mark(&self, nested: &Nested) -> anyhow::Result<Mark> {
+    pub(crate) fn mark(&self, nested: &Nested) -> anyhow::Result<Mark> {
         let mut produced = self.host.count()?;
         loop {
             nested.settle()?;

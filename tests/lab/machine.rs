@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::BufRead;
+use std::io::BufReader;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -9,6 +11,8 @@ use anyhow::Context;
 
 /// The character device that takes the results; unset outside the lab.
 const RESULTS: &str = "IRQBROKER_LAB";
+/// The character device whose other end is `answer_questions` of `lib/vgpu.sh`.
+const HOST: &str = "IRQBROKER_LAB_HOST";
 /// Names of the stories to run, between blanks.
 const STORIES: &str = "IRQBROKER_LAB_STORIES";
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
@@ -40,6 +44,16 @@ impl Machine {
     /// The kernel's release, as `uname -r` says it.
     pub(crate) fn release(&self) -> &str {
         &self.release
+    }
+
+    /// Asks whoever booted the machine, and waits for the answer: one line each.
+    pub(crate) fn ask(question: &str) -> anyhow::Result<String> {
+        let host = std::env::var_os(HOST).context("nobody to ask")?;
+        let mut host = File::options().read(true).write(true).open(host)?;
+        host.write_all(format!("{question}\n").as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(host).read_line(&mut answer)?;
+        Ok(answer.trim_end().to_owned())
     }
 
     /// Hands one line to whoever booted the machine.

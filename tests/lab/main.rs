@@ -28,6 +28,9 @@ mod registers;
 mod story;
 mod tracefs;
 mod vfio_probe;
+mod vgpu;
+mod vgpu_bochs;
+mod vgpu_vfio;
 
 use std::process::ExitCode;
 
@@ -47,6 +50,8 @@ const STORIES: &[Story] = &[
     Story::new("edu-intx", edu_intx::run),
     Story::new("e1000e-loopback", e1000e_loopback::run),
     Story::new("e1000e-device", e1000e_device::run),
+    Story::new("vgpu-qemu-bochs", vgpu_bochs::run),
+    Story::new("vgpu-qemu-vfio", vgpu_vfio::run),
     Story::new("cdev", cdev::run),
     Story::new("irqbypass-producer-first", irqbypass::producer_first),
     Story::new("irqbypass-consumer-first", irqbypass::consumer_first),

@@ -1,10 +1,11 @@
 # The kernels, each a folder with `release`, `vmlinuz`, `modules/` and the order to load them in, `load`.
 
 # What the stories need loaded. The rest of a distribution's modules stays in the package.
-LAB_MODULES=(kvm-amd vfio_iommu_type1 vfio-pci)
+LAB_MODULES=(kvm-amd vfio_iommu_type1 vfio-pci bochs)
 
 # Where those and what they depend on lie in a package.
-MODULE_FOLDERS=(arch/x86/kvm virt/lib drivers/vfio drivers/iommu drivers/crypto/ccp crypto lib)
+MODULE_FOLDERS=(arch/x86/kvm virt/lib drivers/vfio drivers/iommu drivers/crypto/ccp crypto lib
+    drivers/gpu/drm/tiny drivers/gpu/drm/clients drivers/gpu/drm/ttm drivers/video drivers/i2c)
 
 # Makes the kernel of a name and prints nothing: make_kernel 6.1|newest|cdev
 make_kernel() {
@@ -31,7 +32,8 @@ make_debian_kernel() {
     fi
     # shellcheck disable=SC2086
     (cd "$folder/debs" && debian_download $packages)
-    local deb wanted=('*/vmlinuz*' '*/modules.*') part
+    # Of the graphics drivers, most of a package, only what they share.
+    local deb wanted=('*/vmlinuz*' '*/modules.*' '*/kernel/drivers/gpu/drm/drm*') part
     for part in "${MODULE_FOLDERS[@]}"; do
         wanted+=("*/kernel/$part/*")
     done
