@@ -9,9 +9,13 @@
 //! |---|---|
 //! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample |
 //! | `vgpu` (default) | [`vgpu`]: a vGPU whose vblanks are producers |
+//! | `posted` | `posted`: posted delivery for VMs without local APICs in the kernel |
 //!
 //! `examples/embed.rs` shows what a VMM does with it.
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "posted")]
+pub mod posted;
 
 pub use irqbroker_core::*;
 #[cfg(feature = "kvm")]

@@ -12,6 +12,9 @@ mod guest_rig;
 mod level;
 mod need;
 mod no_loss;
+mod posted;
+mod posted_guest;
+mod posted_soak;
 mod refusals;
 mod world;
 
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         level::stories(),
         refusals::stories(),
         no_loss::stories(),
+        posted::stories(),
     ]
     .into_iter()
     .flatten()

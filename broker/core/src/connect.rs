@@ -18,6 +18,7 @@ use crate::delivery::Reason;
 use crate::error::LinkError;
 use crate::ids::LinkId;
 use crate::info::ConsumerInfo;
+use crate::info::Delivers;
 use crate::info::ProducerInfo;
 use crate::info::Trigger;
 use crate::link::Joint;
@@ -151,6 +152,15 @@ impl Shared {
                 tracing::warn!(token = ?link.token, %error, "irqfd could not be taken away");
             }
             bypass.release();
+        }
+        if joint.attached
+            && joint.delivers == Delivers::Posted
+            && let Some(direct) = link
+                .producer
+                .as_ref()
+                .and_then(|producer| producer.direct())
+        {
+            direct.detach();
         }
         if joint.masked_at_source
             && let Some(mask) = link

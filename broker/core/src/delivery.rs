@@ -61,6 +61,8 @@ pub enum Reason {
     Held,
     /// The consumer lives in user space.
     UserSpaceConsumer,
+    /// The producer signals an eventfd, which the relay claims to post.
+    EventfdFed,
     /// The VM has no in-kernel irqchip, so the kernel cannot inject.
     NoInKernelIrqchip,
     /// The kernel lacks irqfd.
@@ -102,6 +104,7 @@ impl fmt::Display for Reason {
             Self::PromotionPending => f.write_str("waits for the next promotion"),
             Self::Held => f.write_str("waits for the end of a hold"),
             Self::UserSpaceConsumer => f.write_str("the consumer lives in user space"),
+            Self::EventfdFed => f.write_str("the relay claims an eventfd and posts"),
             Self::NoInKernelIrqchip => f.write_str("the vm has no in-kernel irqchip"),
             Self::NoIrqfd => f.write_str("the kernel lacks irqfd"),
             Self::NoResample => f.write_str("level interrupts need a full in-kernel irqchip"),

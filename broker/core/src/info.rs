@@ -95,6 +95,9 @@ impl ProducerInfo {
 pub enum Delivers {
     /// The kernel can, once a route is live.
     Bypass,
+    /// Through a posted-interrupt descriptor: called by the producer itself if it is in this process
+    /// ([`Direct`](crate::Direct)), otherwise by the relay.
+    Posted,
     /// Only through user space, for the reason given.
     Relay(Reason),
 }

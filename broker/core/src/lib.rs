@@ -65,6 +65,7 @@ pub use peer::Bypass;
 pub use peer::BypassRefused;
 pub use peer::Committed;
 pub use peer::Consumer;
+pub use peer::Direct;
 pub use peer::LevelRelay;
 pub use peer::Mask;
 pub use peer::PeerError;

@@ -35,9 +35,9 @@ pub struct LinkCounters {
     pub claimed: u64,
     /// Interrupts that could not be injected.
     pub inject_failures: u64,
-    /// Times the kernel took over.
+    /// Times the kernel took over, or the producer began to call a consumer that posts.
     pub promotions: u64,
-    /// Times user space took over from the kernel.
+    /// Times the relay took over from either.
     pub demotions: u64,
     /// Times the link was masked.
     pub masks: u64,
@@ -68,7 +68,7 @@ pub(crate) struct Joint {
     pub(crate) resample: Option<ResampleEvent>,
     /// Masked at the source, which then needs no other means.
     pub(crate) masked_at_source: bool,
-    /// The kernel holds the eventfd.
+    /// The kernel holds the eventfd, or the producer calls the consumer past it.
     pub(crate) attached: bool,
     /// The eventfd is in the relay's epoll set.
     pub(crate) polled: Polled,
@@ -97,6 +97,7 @@ pub(crate) enum Aim {
     Masked,
     Relay(Reason),
     Bypass,
+    Posted,
 }
 
 impl Joint {
@@ -153,6 +154,7 @@ impl Link {
                 (_, _, Delivers::Relay(reason), _) => Aim::Relay(reason),
                 (.., Some(reason)) => Aim::Relay(reason),
                 (_, _, Delivers::Bypass, None) => Aim::Bypass,
+                (_, _, Delivers::Posted, None) => Aim::Posted,
             },
         )
     }
@@ -214,6 +216,14 @@ mod tests {
     fn aim_names_the_embedders_wish_before_the_consumers_inability() {
         let mut link = link(Delivers::Relay(Reason::NoInKernelIrqchip));
         assert_eq!(link.aim(), Some(Aim::Relay(Reason::NoInKernelIrqchip)));
+        link.policy = PathPolicy::Relay;
+        assert_eq!(link.aim(), Some(Aim::Relay(Reason::RelayRequested)));
+    }
+
+    #[test]
+    fn aim_of_a_consumer_that_posts_is_to_post_unless_the_relay_is_asked_for() {
+        let mut link = link(Delivers::Posted);
+        assert_eq!(link.aim(), Some(Aim::Posted));
         link.policy = PathPolicy::Relay;
         assert_eq!(link.aim(), Some(Aim::Relay(Reason::RelayRequested)));
     }

@@ -15,6 +15,8 @@ use crate::info::ConsumerInfo;
 use crate::info::Masking;
 use crate::info::ProducerInfo;
 use crate::info::Trigger;
+use crate::peer::Consumer;
+use crate::peer::Direct;
 use crate::peer::Mask;
 use crate::peer::PeerError;
 use crate::peer::Producer;
@@ -74,8 +76,9 @@ pub struct LocalProducer {
     info: ProducerInfo,
     token: Token,
     event: OwnedFd,
-    /// Held across the eventfd write, so that no event slips out after [`Mask::mask`] returned.
-    /// Taken under a link's lock; takes whatever [`Demand`] takes.
+    /// Held across the eventfd write or the consumer's call, so that no event slips out after
+    /// [`Mask::mask`] returned. Taken under a link's lock; takes whatever [`Demand`] and
+    /// [`Consumer::inject`] take.
     gate: Mutex<Gate>,
     demand: Option<Weak<dyn Demand>>,
 }
@@ -89,6 +92,8 @@ struct Gate {
     stopped: bool,
     pending: bool,
     signalled: u64,
+    /// Called instead of a write of the eventfd.
+    direct: Option<Arc<dyn Consumer>>,
 }
 
 impl Gate {
@@ -150,7 +155,8 @@ impl LocalProducer {
         &self.token
     }
 
-    /// Raises the interrupt: one write of the eventfd, or a pending bit while masked.
+    /// Raises the interrupt: one write of the eventfd, one call of a consumer that posts, or a
+    /// pending bit while masked.
     ///
     /// A producer that is told of demand drops an event that comes when there is none: it was on
     /// its way while the consumer left, and is not the next one's.
@@ -166,7 +172,7 @@ impl LocalProducer {
         }
     }
 
-    /// Events that reached the eventfd so far.
+    /// Events that reached the eventfd, or the consumer past it, so far.
     #[must_use]
     pub fn signalled(&self) -> u64 {
         self.lock().signalled
@@ -185,6 +191,11 @@ impl LocalProducer {
 
     fn write(&self, gate: &mut Gate) {
         gate.signalled += 1;
+        if let Some(consumer) = &gate.direct
+            && consumer.inject().is_ok()
+        {
+            return;
+        }
         // Refused only when the counter is full (2^64 - 2 events): it is pending then anyway.
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
     }
@@ -246,6 +257,20 @@ impl Producer for LocalProducer {
     fn mask_control(&self) -> Option<&dyn Mask> {
         Some(self)
     }
+
+    fn direct(&self) -> Option<&dyn Direct> {
+        Some(self)
+    }
+}
+
+impl Direct for LocalProducer {
+    fn attach(&self, consumer: Arc<dyn Consumer>) {
+        self.lock().direct = Some(consumer);
+    }
+
+    fn detach(&self) {
+        self.lock().direct = None;
+    }
 }
 
 impl Mask for LocalProducer {
@@ -268,6 +293,9 @@ impl fmt::Debug for LocalProducer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod direct_tests;
 
 #[cfg(test)]
 mod tests {

@@ -69,6 +69,21 @@ pub trait Producer: Debug + Send + Sync {
     fn mask_control(&self) -> Option<&dyn Mask> {
         None
     }
+
+    /// The way past the eventfd, if the producer is in this process.
+    fn direct(&self) -> Option<&dyn Direct> {
+        None
+    }
+}
+
+/// A producer in this process, which can call a consumer that posts instead of writing its eventfd.
+pub trait Direct {
+    /// From the next event on, call [`Consumer::inject`]; an event that it refuses is written. What
+    /// stands in the eventfd is left there.
+    fn attach(&self, consumer: Arc<dyn Consumer>);
+
+    /// Write the eventfd again. No call is under way after return.
+    fn detach(&self);
 }
 
 /// A mask at the source of an interrupt.
@@ -212,8 +227,8 @@ pub trait LevelRelay {
 
 /// A consumer whose message the guest can change.
 pub trait Retarget {
-    /// Use `message` from the next [`Consumer::inject`] and [`Bypass::prepare`] on. Only while
-    /// detached; gives back the old route.
+    /// Use `message` from the next [`Consumer::inject`] and [`Bypass::prepare`] on; gives back the
+    /// old route. Only while detached, but for a consumer that posts: interrupts flow meanwhile.
     ///
     /// # Errors
     ///

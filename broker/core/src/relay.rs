@@ -62,7 +62,13 @@ impl Shared {
         let (Some(joint), Some(consumer)) = (&link.joint, &link.consumer) else {
             return false;
         };
-        if link.delivery.state != DeliveryState::Relay {
+        // A link that posts is fed by the relay unless its producer calls the consumer itself.
+        let fed_here = match link.delivery.state {
+            DeliveryState::Relay => true,
+            DeliveryState::Posted => !joint.attached,
+            _ => false,
+        };
+        if !fed_here {
             return false;
         }
         self.counts.claims.fetch_add(1, Ordering::Relaxed);

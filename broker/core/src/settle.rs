@@ -8,16 +8,21 @@
 //!                                                                  at the source: nothing moves)
 //! ```
 //!
+//! A link that posts goes between Masked and Posted the same way; posting takes no route, so nothing
+//! is deferred.
+//!
 //! An eventfd that nobody takes from keeps what comes in its counter, so every change takes the
 //! old taker away before the new one comes, and nothing is lost or doubled between.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use crate::delivery::Delivery;
 use crate::delivery::DeliveryState;
 use crate::delivery::Reason;
 use crate::error::LinkError;
 use crate::ids::LinkId;
+use crate::info::Delivers;
 use crate::info::MsiMessage;
 use crate::link::Aim;
 use crate::link::Link;
@@ -71,6 +76,7 @@ impl Shared {
                 }
                 Attempt::Held => (DeliveryState::Relay, Reason::Held),
             },
+            Some(Aim::Posted) => (DeliveryState::Posted, self.enter_posted(id, link)?),
         };
         self.set_delivery(id, link, Delivery { state, reason });
         Ok(())
@@ -137,6 +143,34 @@ impl Shared {
         Ok(Attempt::Done)
     }
 
+    /// Has the producer call the consumer where it can, and the relay do it where it cannot.
+    fn enter_posted(&self, id: LinkId, link: &mut Link) -> Result<Reason, LinkError> {
+        let (Some(joint), Some(producer), Some(consumer)) =
+            (&mut link.joint, &link.producer, &link.consumer)
+        else {
+            return Ok(Reason::NoProducer);
+        };
+        let Some(direct) = producer.direct() else {
+            self.enter_relay(id, link)?;
+            return Ok(Reason::EventfdFed);
+        };
+        if !joint.attached {
+            direct.attach(Arc::clone(consumer));
+            joint.attached = true;
+            joint.fed = false;
+            link.counters.promotions += 1;
+            // What came before stands in the counter, and nobody else takes it from there any more.
+            if claim(link.token.as_fd(), Polled::Blocking) > 0
+                && let Err(error) = consumer.inject()
+            {
+                tracing::warn!(link = %id, %error, "injection failed");
+                link.counters.inject_failures += 1;
+            }
+        }
+        self.unmask_source(id, link)?;
+        Ok(Reason::Best)
+    }
+
     /// Leaves the promotion to the service loop or to the end of a hold, if one of them is to do
     /// it.
     fn defer(&self, id: LinkId, link: &mut Link) -> Option<Attempt> {
@@ -153,6 +187,16 @@ impl Shared {
         let (Some(joint), Some(consumer)) = (&mut link.joint, &link.consumer) else {
             return Ok(());
         };
+        if joint.attached && joint.delivers == Delivers::Posted {
+            if let Some(direct) = link
+                .producer
+                .as_ref()
+                .and_then(|producer| producer.direct())
+            {
+                direct.detach();
+            }
+            joint.attached = false;
+        }
         if joint.attached
             && let Some(bypass) = consumer.bypass()
         {
@@ -197,7 +241,14 @@ impl Shared {
         let retarget = consumer
             .retarget()
             .ok_or(LinkError::NoMessage { link: id })?;
-        self.detach(id, link)?;
+        // A consumer that posts changes an entry under way; nothing has to wait for it.
+        let posts = link
+            .joint
+            .as_ref()
+            .is_some_and(|joint| joint.delivers == Delivers::Posted);
+        if !posts {
+            self.detach(id, link)?;
+        }
         let changed = retarget
             .set_message(message)
             .map_err(|source| LinkError::Message { link: id, source });

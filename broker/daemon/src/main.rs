@@ -12,6 +12,7 @@ mod latency;
 mod machine;
 mod output;
 mod percentiles;
+mod posted_guest;
 mod progress;
 mod table;
 mod trace;

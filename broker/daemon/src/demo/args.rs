@@ -98,6 +98,8 @@ pub(crate) enum PathWanted {
     Bypass,
     /// User space forwards.
     Relay,
+    /// Through posted-interrupt descriptors, into a guest without local APICs in the kernel.
+    Posted,
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {
@@ -181,9 +183,8 @@ mod tests {
         }
         assert_eq!(parsed(&["--heads", "16"]).unwrap().heads, 16);
         assert_eq!(parsed(&["--path", "teleport"]).unwrap_err().exit_code(), 2);
-        assert_eq!(
-            parsed(&["--path", "relay"]).unwrap().path,
-            PathWanted::Relay
-        );
+        for (name, path) in [("relay", PathWanted::Relay), ("posted", PathWanted::Posted)] {
+            assert_eq!(parsed(&["--path", name]).unwrap().path, path);
+        }
     }
 }

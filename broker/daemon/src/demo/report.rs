@@ -224,6 +224,8 @@ impl DemoReport {
         let how = match (self.path.as_str(), self.broker_wakeups) {
             ("bypass", 0) => "the kernel delivered them without waking the broker",
             ("bypass", _) => "the kernel delivered them, yet the broker was woken",
+            ("posted", 0) => "each was posted to the vCPU by the thread that signalled it",
+            ("posted", _) => "the broker posted them to the vCPU",
             ("relay", _) => "the broker forwarded them in user space",
             (_, _) => "they travelled as the table says",
         };

@@ -17,11 +17,13 @@ use irqbroker::PathPolicy;
 use irqbroker::ProducerHandle;
 use irqbroker::Registry;
 use irqbroker::RelayThread;
+use irqbroker::Rid;
 use irqbroker::Trigger;
 use irqbroker::kvm::DestinationIds;
 use irqbroker::kvm::EmbedderRoutes;
 use irqbroker::kvm::VmDomain;
 use irqbroker::kvm::VmIrqFd;
+use irqbroker::posted::PostedVm;
 use irqbroker::vgpu::Refresh;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::RunningGuest;
@@ -47,6 +49,7 @@ use crate::halt_poll::HaltPoll;
 use crate::kvm_node;
 use crate::machine::Machine;
 use crate::output::Output;
+use crate::posted_guest;
 use crate::progress::Progress;
 
 /// How often stamps are collected and the live line is drawn: often enough that the guest's ring
@@ -61,6 +64,9 @@ const FIRST_VECTOR: u8 = 0x40;
 
 /// A pin of the guest's IOAPIC that the PIC does not have too; a source has one line at most.
 const LEVEL_PIN: u8 = 20;
+
+/// The requester id of a source that is no PCI device: 00:00.0, which a host bridge has.
+const NO_DEVICE: Rid = Rid(0);
 
 /// Runs the demo and prints its report.
 ///
@@ -122,14 +128,9 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     let clock = TscClock::calibrate()?;
     let vectors = vectors(feed.lines().len())?;
     let pins = level_pins(feed.lines(), &vectors)?;
-    let guest = guest::boot(&args.kvm, args.halt_poll_ns, &pins)?;
-    let domain = VmDomain::new(
-        Arc::new(VmIrqFd::new(guest.vm())),
-        EmbedderRoutes::pc_pins(),
-        DestinationIds::Bits8,
-    )?;
+    let (guest, vm) = boot(args, &pins)?;
     let path = match args.path {
-        PathWanted::Auto | PathWanted::Bypass => PathPolicy::Auto,
+        PathWanted::Auto | PathWanted::Bypass | PathWanted::Posted => PathPolicy::Auto,
         PathWanted::Relay => PathPolicy::Relay,
     };
     let registry = Registry::with_options(Options {
@@ -137,7 +138,7 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
         ..Options::default()
     })?;
     let relay = RelayThread::spawn(registry.clone(), || {})?;
-    let links = connect(&registry, &domain, feed.lines(), &vectors)?;
+    let links = connect(&registry, &vm, feed.lines(), &vectors)?;
     let paths = delivery(&links, args.path)?;
     feed.hush()?;
     quiesce(&registry, &guest, &*feed, &links)?;
@@ -177,6 +178,47 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     })
 }
 
+/// The guest's interrupt side.
+enum Vm {
+    Kvm(Arc<VmDomain>),
+    Posted(Arc<PostedVm>),
+}
+
+fn boot(args: &DemoArgs, pins: &[LevelPin]) -> anyhow::Result<(RunningGuest, Vm)> {
+    if args.path == PathWanted::Posted {
+        ensure!(
+            pins.is_empty(),
+            "a level line is not posted; choose another index with --irq, or another --path"
+        );
+        let (guest, vm) = posted_guest::boot(&args.kvm, args.halt_poll_ns)?;
+        return Ok((guest, Vm::Posted(vm)));
+    }
+    let guest = guest::boot(&args.kvm, args.halt_poll_ns, pins)?;
+    let domain = VmDomain::new(
+        Arc::new(VmIrqFd::new(guest.vm())),
+        EmbedderRoutes::pc_pins(),
+        DestinationIds::Bits8,
+    )?;
+    Ok((guest, Vm::Kvm(domain)))
+}
+
+impl Vm {
+    /// The consumer of a line: a message of the guest, or its pin.
+    fn consumer(&self, line: &Line, vector: GuestVector) -> anyhow::Result<Arc<dyn Consumer>> {
+        let name = format!("guest.vector{:#04x}", vector.get());
+        let message = MsiMessage {
+            address: vector.msi_address(),
+            data: vector.msi_data(),
+        };
+        let source = line.producer.info().source_id.unwrap_or(NO_DEVICE);
+        Ok(match (self, line.trigger()) {
+            (Self::Posted(vm), _) => vm.msi(name, source, message)?,
+            (Self::Kvm(domain), Trigger::Edge) => domain.msi(name, message, None)?,
+            (Self::Kvm(domain), Trigger::Level) => domain.pin(name, Gsi(LEVEL_PIN.into()))?,
+        })
+    }
+}
+
 fn vectors(lines: usize) -> anyhow::Result<Vec<GuestVector>> {
     let vectors: Vec<GuestVector> = (FIRST_VECTOR..=u8::MAX)
         .filter_map(GuestVector::new)
@@ -209,24 +251,14 @@ type Link = (ProducerHandle, ConsumerHandle);
 /// routes go into the table with one commit.
 fn connect(
     registry: &Registry,
-    domain: &Arc<VmDomain>,
+    vm: &Vm,
     lines: &[Line],
     vectors: &[GuestVector],
 ) -> anyhow::Result<Vec<Link>> {
     let hold = registry.hold_promotions();
     let mut links = Vec::new();
     for (line, vector) in lines.iter().zip(vectors) {
-        let name = format!("guest.vector{:#04x}", vector.get());
-        let consumer: Arc<dyn Consumer> = match line.trigger() {
-            Trigger::Edge => {
-                let message = MsiMessage {
-                    address: vector.msi_address(),
-                    data: vector.msi_data(),
-                };
-                domain.msi(name, message, None)?
-            }
-            Trigger::Level => domain.pin(name, Gsi(LEVEL_PIN.into()))?,
-        };
+        let consumer = vm.consumer(line, *vector)?;
         links.push((
             registry.register_producer(line.token.clone(), Arc::clone(&line.producer))?,
             registry.register_consumer(line.token.clone(), consumer)?,
@@ -244,6 +276,9 @@ fn delivery(links: &[Link], wanted: PathWanted) -> anyhow::Result<Vec<(String, S
             let delivery = consumer.delivery()?;
             if wanted == PathWanted::Bypass && delivery.state != DeliveryState::Bypass {
                 bail!("no bypass to be had: {}; try --path auto", delivery.reason);
+            }
+            if wanted == PathWanted::Posted && delivery.state != DeliveryState::Posted {
+                bail!("not posted: {}", delivery.reason);
             }
             Ok((delivery.state.to_string(), delivery.reason.to_string()))
         })

@@ -51,6 +51,10 @@ enum Choice {
     Relay,
     /// KVM_SIGNAL_MSI from the device's thread
     SignalMsi,
+    /// The broker's link, posted into a guest without local APICs in the kernel
+    Posted,
+    /// An eventfd's reader that wakes such a guest's vCPU: posting's floor
+    Userspace,
 }
 
 impl Choice {
@@ -62,6 +66,8 @@ impl Choice {
             Self::BareRelay => &[LatencyPath::BareRelay],
             Self::Relay => &[LatencyPath::Relay],
             Self::SignalMsi => &[LatencyPath::SignalMsi],
+            Self::Posted => &[LatencyPath::Posted],
+            Self::Userspace => &[LatencyPath::Userspace],
         }
     }
 }

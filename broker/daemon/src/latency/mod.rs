@@ -6,6 +6,7 @@ mod plot;
 mod report;
 mod rig;
 mod run;
+mod userspace;
 
 pub(crate) use args::LatencyArgs;
 pub(crate) use run::run;

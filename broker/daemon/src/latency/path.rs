@@ -18,16 +18,22 @@ pub(crate) enum LatencyPath {
     Relay,
     /// `KVM_SIGNAL_MSI` straight from the device's thread.
     SignalMsi,
+    /// A link of the broker's that posts, into a guest without local APICs in the kernel.
+    Posted,
+    /// The plainest way into such a guest, by a thread that reads an eventfd: posting's floor.
+    Userspace,
 }
 
 impl LatencyPath {
     /// All of them, in the order of reports.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::RawIrqfd,
         Self::Bypass,
         Self::BareRelay,
         Self::Relay,
         Self::SignalMsi,
+        Self::Posted,
+        Self::Userspace,
     ];
 
     /// The name scripts see.
@@ -38,6 +44,8 @@ impl LatencyPath {
             Self::BareRelay => "bare-relay",
             Self::Relay => "relay",
             Self::SignalMsi => "signal-msi",
+            Self::Posted => "posted",
+            Self::Userspace => "userspace",
         }
     }
 }

@@ -51,6 +51,7 @@ struct PathReport {
     latency_us: LatencyUs,
     ratio_to_raw_irqfd: Option<f64>,
     ratio_to_bare: Option<f64>,
+    ratio_to_userspace: Option<f64>,
     syscalls_per_event: Option<f64>,
     broker_wakeups: Option<u64>,
 }
@@ -65,6 +66,7 @@ impl LatencyReport {
         };
         let raw = median_of(LatencyPath::RawIrqfd);
         let bare = median_of(LatencyPath::BareRelay);
+        let userspace = median_of(LatencyPath::Userspace);
         let paths = measured.iter().map(|measured| {
             let latency_us = measured.latencies.summary();
             PathReport {
@@ -75,6 +77,7 @@ impl LatencyReport {
                 latency_us,
                 ratio_to_raw_irqfd: ratio(latency_us.p50, raw),
                 ratio_to_bare: ratio(latency_us.p50, bare),
+                ratio_to_userspace: ratio(latency_us.p50, userspace),
                 syscalls_per_event: measured.syscalls_per_event,
                 broker_wakeups: measured.broker_wakeups,
             }
@@ -101,9 +104,9 @@ impl LatencyReport {
 
     fn table(&self) -> Table {
         let mut columns = vec![("path", Align::Left)];
-        let numbers = LatencyUs::TITLES
-            .into_iter()
-            .chain(["× raw", "× bare", "lost", "invented", "syscalls", "woken"]);
+        let numbers = LatencyUs::TITLES.into_iter().chain([
+            "× raw", "× bare", "× plain", "lost", "invented", "syscalls", "woken",
+        ]);
         columns.extend(numbers.map(|title| (title, Align::Right)));
         let mut table = Table::new(&columns);
         for report in &self.paths {
@@ -112,6 +115,7 @@ impl LatencyReport {
             cells.extend([
                 cell(report.ratio_to_raw_irqfd),
                 cell(report.ratio_to_bare),
+                cell(report.ratio_to_userspace),
                 report.lost.to_string(),
                 report.invented.to_string(),
                 report
@@ -143,7 +147,11 @@ impl LatencyReport {
             .find(LatencyPath::Relay)
             .and_then(|path| path.ratio_to_bare)
             .map(|ratio| format!("the relay {ratio:.2}× the barest forwarding loop"));
-        let compared: Vec<String> = bypass.into_iter().chain(relay).collect();
+        let posted = self
+            .find(LatencyPath::Posted)
+            .and_then(|path| path.ratio_to_userspace)
+            .map(|ratio| format!("posting {ratio:.2}× the plain way in user space"));
+        let compared: Vec<String> = bypass.into_iter().chain(relay).chain(posted).collect();
         match compared.is_empty() {
             true => "No interrupt was lost and none invented.".to_owned(),
             false => format!("Nothing lost, nothing invented: {}.", compared.join(", ")),
@@ -166,7 +174,7 @@ impl fmt::Display for LatencyReport {
         writeln!(
             f,
             "Latencies: microseconds from the device's event to the guest's interrupt handler.\n\
-             × raw, × bare: median over that of raw-irqfd and of bare-relay in this run.\n\
+             × raw, × bare, × plain: median over that of raw-irqfd, bare-relay, userspace in this run.\n\
              syscalls: per event, to forward it. woken: how often the broker's thread was."
         )?;
         writeln!(f, "{}", self.meaning())

@@ -1,4 +1,7 @@
-//! A guest with one vector for each path, and the five ways to raise one.
+//! A guest with one vector for each path, and the ways to raise one.
+//!
+//! Two paths need a guest of their own each, without local APICs in the kernel; it is there only if
+//! its path is measured.
 //!
 //! On two cores the device's thread spins on the first; the vCPU, the relay and the bare relay
 //! share the second. With more cores the relays have one of their own.
@@ -13,6 +16,7 @@ use irqbroker::ConsumerHandle;
 use irqbroker::ConsumerInfo;
 use irqbroker::DeliveryState;
 use irqbroker::Gsi;
+use irqbroker::LocalProducer;
 use irqbroker::MsiMessage;
 use irqbroker::PathPolicy;
 use irqbroker::PeerError;
@@ -23,6 +27,7 @@ use irqbroker::Registry;
 use irqbroker::RelayCounters;
 use irqbroker::RelayThread;
 use irqbroker::ResampleBinding;
+use irqbroker::Rid;
 use irqbroker::Token;
 use irqbroker::kvm::DestinationIds;
 use irqbroker::kvm::EmbedderRoutes;
@@ -40,13 +45,18 @@ use rustix::event::eventfd;
 
 use super::bare_relay::BareRelay;
 use super::path::LatencyPath;
+use super::userspace::Userspace;
 use crate::guest;
+use crate::halt_poll::HaltPoll;
+use crate::posted_guest;
 
 /// Vector of the first path; the others follow.
 const FIRST_VECTOR: u8 = 0x40;
 /// The first GSI above the IOAPIC's pins, for the two paths that know nothing of the broker.
 const RAW_GSI: u32 = 24;
 const BARE_GSI: u32 = 25;
+/// Requester id of the device that posts, 00:01.0; any will do.
+const DEVICE: Rid = Rid(1 << 3);
 
 /// A producer whose eventfd somebody else signals, as with a device in the kernel.
 #[derive(Debug)]
@@ -82,11 +92,26 @@ pub(super) struct Rig {
     relay: OwnedFd,
     registry: Registry,
     vm: Arc<VmFd>,
-    pub(super) guest: RunningGuest,
+    guest: RunningGuest,
+    posted: Option<Posted>,
+    userspace: Option<Userspace>,
+}
+
+/// A link that posts, into a guest of its own.
+#[derive(Debug)]
+struct Posted {
+    _link: (ProducerHandle, ConsumerHandle),
+    device: Arc<LocalProducer>,
+    guest: RunningGuest,
 }
 
 impl Rig {
-    pub(super) fn new(node: &Path, halt_poll_ns: Option<u32>) -> anyhow::Result<Self> {
+    /// With what these paths need.
+    pub(super) fn new(
+        node: &Path,
+        halt_poll_ns: Option<u32>,
+        paths: &[LatencyPath],
+    ) -> anyhow::Result<Self> {
         let guest = guest::boot(node, halt_poll_ns, &[])?;
         let vm = guest.vm();
         let own = |path| -> anyhow::Result<MsiRoute> {
@@ -130,7 +155,18 @@ impl Rig {
             links.push((producer, consumer));
             Ok(event)
         };
+        let posted = paths.contains(&LatencyPath::Posted);
+        let userspace = paths.contains(&LatencyPath::Userspace);
         Ok(Self {
+            posted: posted
+                .then(|| Posted::new(node, halt_poll_ns, &registry))
+                .transpose()?,
+            userspace: userspace
+                .then(|| {
+                    let vector = vector(LatencyPath::Userspace)?;
+                    Userspace::boot(node, halt_poll_ns, vector, relay_core())
+                })
+                .transpose()?,
             bypass: link(LatencyPath::Bypass, PathPolicy::Auto, DeliveryState::Bypass)?,
             relay: link(LatencyPath::Relay, PathPolicy::Relay, DeliveryState::Relay)?,
             _links: links,
@@ -151,6 +187,16 @@ impl Rig {
             LatencyPath::Bypass => &self.bypass,
             LatencyPath::BareRelay => &*self.bare_source,
             LatencyPath::Relay => &self.relay,
+            LatencyPath::Posted => {
+                if let Some(posted) = &self.posted {
+                    posted.device.signal();
+                }
+                return Ok(());
+            }
+            LatencyPath::Userspace => match &self.userspace {
+                Some(userspace) => userspace.event(),
+                None => return Ok(()),
+            },
             LatencyPath::SignalMsi => {
                 return self
                     .vm
@@ -163,9 +209,46 @@ impl Rig {
         Ok(())
     }
 
+    /// The guest that the path leads into.
+    pub(super) fn guest(&self, path: LatencyPath) -> &RunningGuest {
+        match path {
+            LatencyPath::Posted => self.posted.as_ref().map(|posted| &posted.guest),
+            LatencyPath::Userspace => self.userspace.as_ref().map(|plain| &plain.guest),
+            _ => None,
+        }
+        .unwrap_or(&self.guest)
+    }
+
+    /// The halt polling in effect in all guests.
+    pub(super) fn halt_poll(&self) -> HaltPoll {
+        self.guest.halt_poll().into()
+    }
+
     /// What the broker's relay did so far.
     pub(super) fn relay_counters(&self) -> RelayCounters {
         self.registry.relay_counters()
+    }
+}
+
+impl Posted {
+    fn new(node: &Path, halt_poll_ns: Option<u32>, registry: &Registry) -> anyhow::Result<Self> {
+        let path = LatencyPath::Posted;
+        let (guest, vm) = posted_guest::boot(node, halt_poll_ns)?;
+        let device = LocalProducer::new(path.as_str())?;
+        let consumer = vm.msi(path.as_str(), DEVICE, message(path)?)?;
+        let producer = registry.register_producer(device.token().clone(), device.clone())?;
+        let consumer = registry.register_consumer(device.token().clone(), consumer)?;
+        let delivery = consumer.delivery()?;
+        anyhow::ensure!(
+            delivery.state == DeliveryState::Posted,
+            "not posted: {}",
+            delivery.reason
+        );
+        Ok(Self {
+            _link: (producer, consumer),
+            device,
+            guest,
+        })
     }
 }
 

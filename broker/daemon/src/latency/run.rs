@@ -22,6 +22,7 @@ use super::report::LatencyReport;
 use super::report::Measured;
 use super::rig::Rig;
 use super::rig::vector;
+use super::userspace;
 use crate::halt_poll::HaltPoll;
 use crate::kvm_node;
 use crate::machine::Machine;
@@ -37,8 +38,9 @@ const BLOCK: u64 = 50;
 /// behind (a relay's core asleep, another halt-poll window).
 const WARM_UP: u64 = 4;
 
-/// An interrupt that takes longer is lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// An interrupt that takes longer is lost. A thread can be kept from running for a second on a machine
+/// that has far more to do than cores.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Time the vCPU gets to halt again before the next event.
 const PAUSE: Duration = Duration::from_micros(30);
@@ -71,7 +73,7 @@ pub(crate) fn run(args: &LatencyArgs, output: &Output) -> anyhow::Result<()> {
 fn measure(args: &LatencyArgs, progress: &Progress) -> anyhow::Result<(Vec<Measured>, HaltPoll)> {
     progress.set(0, "booting the guest");
     let clock = TscClock::calibrate()?;
-    let rig = Rig::new(&args.kvm, args.halt_poll_ns)?;
+    let rig = Rig::new(&args.kvm, args.halt_poll_ns, &args.paths())?;
     if crate::guest::last_core().is_some() {
         pin_current_thread(CoreId(0))?;
     }
@@ -94,7 +96,7 @@ fn measure(args: &LatencyArgs, progress: &Progress) -> anyhow::Result<(Vec<Measu
         done += block;
         progress.set(done * gauges.len() as u64, "measuring");
     }
-    let halt_poll = rig.guest.halt_poll().into();
+    let halt_poll = rig.halt_poll();
     Ok((gauges.into_iter().map(Gauge::finish).collect(), halt_poll))
 }
 
@@ -115,7 +117,7 @@ impl Gauge {
     fn new(path: LatencyPath, rig: &Rig) -> anyhow::Result<Self> {
         Ok(Self {
             path,
-            reader: rig.guest.counters().stamps(vector(path)?),
+            reader: rig.guest(path).counters().stamps(vector(path)?),
             // Every event waits for the one before, and each round is closed by a mark.
             ledger: Ledger::new(0),
             latencies: Latencies::new()?,
@@ -152,14 +154,12 @@ impl Gauge {
     /// Raises one interrupt and waits for its handler.
     fn event(&mut self, rig: &Rig) -> anyhow::Result<()> {
         let vector = self.reader.vector();
-        let wanted = rig.guest.counters().delivered(vector) + 1;
+        let guest = rig.guest(self.path);
+        let wanted = guest.counters().delivered(vector) + 1;
         let deadline = Instant::now() + PATIENCE;
         let raised = tsc_now();
         rig.raise(self.path)?;
-        match rig
-            .guest
-            .wait_delivered(vector, wanted, deadline, Wait::Spin)
-        {
+        match guest.wait_delivered(vector, wanted, deadline, Wait::Spin) {
             Ok(_) | Err(WaitError::TimedOut { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -177,10 +177,11 @@ impl Gauge {
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 events")]
         let per_event = |syscalls: u64| syscalls as f64 / self.events as f64;
         let (syscalls_per_event, broker_wakeups) = match self.path {
-            LatencyPath::Relay | LatencyPath::Bypass => {
+            LatencyPath::Relay | LatencyPath::Bypass | LatencyPath::Posted => {
                 (Some(per_event(self.syscalls)), Some(self.wakeups))
             }
             LatencyPath::BareRelay => (Some(bare_relay::SYSCALLS_PER_EVENT), None),
+            LatencyPath::Userspace => (Some(userspace::SYSCALLS_PER_EVENT), None),
             LatencyPath::RawIrqfd | LatencyPath::SignalMsi => (None, None),
         };
         Measured {

@@ -20,6 +20,7 @@ pub(crate) fn stories() -> Vec<Trial> {
         story("demo_bypass_wakes_nobody", Need::Kvm, bypass),
         story("demo_relay_injects_what_is_delivered", Need::Kvm, relay),
         story("demo_eight_heads_each_take_their_own", Need::Kvm, heads),
+        story("demo_posted_wakes_nobody_but_the_vcpu", Need::Kvm, posted),
     ]
 }
 
@@ -67,4 +68,17 @@ fn heads() -> anyhow::Result<()> {
         is_even(head)?;
     }
     Ok(())
+}
+
+fn posted() -> anyhow::Result<()> {
+    let answer = run(&["demo", "--seconds", "2", "--path", "posted", "--json"])?;
+    let report = answer.report()?;
+    ensure!(report["path"] == "posted", "{report}");
+    ensure!(report["reason"] == "best path", "{report}");
+    is_even(&report)?;
+    let delivered = count(&report, "delivered")?;
+    ensure!(delivered == count(&report, "produced")?, "{report}");
+    ensure!(delivered >= LEAST, "{report}");
+    ensure!(count(&report, "broker_wakeups")? == 0, "{report}");
+    has_latencies(&report)
 }

@@ -108,7 +108,7 @@ fn usage() -> anyhow::Result<()> {
     for (option, text) in [
         ("--heads=0", "1 to 16 heads"),
         ("--heads=17", "1 to 16 heads"),
-        ("--path=teleport", "auto, bypass, relay"),
+        ("--path=teleport", "auto, bypass, relay, posted"),
         ("--seconds=0", "above 0 to 86400"),
     ] {
         let answer = run(&["demo", option])?;

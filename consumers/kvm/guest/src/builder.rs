@@ -10,6 +10,9 @@ use std::sync::Arc;
 use kvm_bindings::KVM_CAP_HALT_POLL;
 use kvm_bindings::KVM_CAP_SPLIT_IRQCHIP;
 use kvm_bindings::KVM_CAP_X2APIC_API;
+use kvm_bindings::KVM_CAP_X86_USER_SPACE_MSR;
+use kvm_bindings::KVM_MSR_EXIT_REASON_INVAL;
+use kvm_bindings::KVM_MSR_EXIT_REASON_UNKNOWN;
 use kvm_bindings::KVM_X2APIC_API_USE_32BIT_IDS;
 use kvm_bindings::kvm_enable_cap;
 use kvm_ioctls::Kvm;
@@ -46,6 +49,26 @@ pub enum Irqchip {
     },
     /// None: an [`InterruptSource`](crate::InterruptSource) gives the vCPU thread what to inject.
     None,
+    /// None in the kernel, and the guest takes the source for a local APIC: it ends each interrupt
+    /// by its x2APIC, which [`InterruptSource::eoi`](crate::InterruptSource::eoi) hears of. One exit
+    /// more per interrupt (`KVM_CAP_X86_USER_SPACE_MSR`, Linux 5.10).
+    UserSpace,
+}
+
+impl Irqchip {
+    /// Whether the vCPU's local APIC is the kernel's.
+    pub(crate) fn has_kernel_apic(self) -> bool {
+        matches!(self, Self::Full | Self::Split { .. })
+    }
+}
+
+/// Whether handlers let interrupts of higher priority in while they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Nesting {
+    /// They run with interrupts off.
+    Off,
+    /// They turn interrupts on once they have counted, and off again before they end the interrupt.
+    On,
 }
 
 /// How long KVM polls after a halt before the vCPU thread sleeps; it decides latency.
@@ -76,6 +99,7 @@ pub struct GuestVmBuilder {
     irqchip: Irqchip,
     halt_poll_ns: Option<u64>,
     served: BTreeSet<GuestVector>,
+    nesting: Nesting,
 }
 
 impl GuestVmBuilder {
@@ -85,6 +109,7 @@ impl GuestVmBuilder {
             irqchip: Irqchip::Full,
             halt_poll_ns: None,
             served: BTreeSet::new(),
+            nesting: Nesting::Off,
         }
     }
 
@@ -119,6 +144,16 @@ impl GuestVmBuilder {
         self
     }
 
+    /// Whether handlers can be interrupted, [`Nesting::Off`] by default.
+    ///
+    /// Needs something that keeps vectors of the same or lower priority back until the end of the
+    /// interrupt: a local APIC, not an [`Irqchip::None`] whose source gives out whatever it has.
+    #[must_use]
+    pub fn nesting(mut self, nesting: Nesting) -> Self {
+        self.nesting = nesting;
+        self
+    }
+
     /// Opens the node and builds VM, memory, program and vCPU; nothing runs yet.
     ///
     /// # Errors
@@ -138,7 +173,7 @@ impl GuestVmBuilder {
             call: "KVM_SET_USER_MEMORY_REGION",
             source,
         })?;
-        program::load(&memory, eoi_under(self.irqchip), &self.served);
+        program::load(&memory, eoi_under(self.irqchip), self.nesting, &self.served);
 
         let vcpu = ioctl("KVM_CREATE_VCPU", vm.create_vcpu(0))?;
         vcpu::set_up(&kvm, &vcpu, self.irqchip)?;
@@ -191,6 +226,13 @@ fn create_irqchip(vm: &VmFd, irqchip: Irqchip) -> Result<(), BuildError> {
             ioctl(call, enable(vm, KVM_CAP_SPLIT_IRQCHIP, pins))?;
         }
         Irqchip::None => return Ok(()),
+        Irqchip::UserSpace => {
+            // Without a local APIC in the kernel the write is invalid, or of a register nobody knows;
+            // filters do not reach x2APIC registers.
+            let reasons = u64::from(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN);
+            let call = "KVM_ENABLE_CAP of KVM_CAP_X86_USER_SPACE_MSR";
+            return ioctl(call, enable(vm, KVM_CAP_X86_USER_SPACE_MSR, reasons));
+        }
     }
     if vm.check_extension_raw(KVM_CAP_X2APIC_API.into()) > 0 {
         // MSI destinations above 255 in bits 63:40 of the address, as VMMs with many vCPUs have them.
@@ -223,7 +265,7 @@ fn enable(vm: &VmFd, cap: u32, argument: u64) -> Result<(), kvm_ioctls::Error> {
 
 fn eoi_under(irqchip: Irqchip) -> Eoi {
     match irqchip {
-        Irqchip::Full | Irqchip::Split { reserved_pins: 0 } => Eoi::X2apic,
+        Irqchip::Full | Irqchip::Split { reserved_pins: 0 } | Irqchip::UserSpace => Eoi::X2apic,
         Irqchip::Split { .. } => Eoi::X2apicThenExit,
         Irqchip::None => Eoi::None,
     }

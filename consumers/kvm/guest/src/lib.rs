@@ -28,6 +28,7 @@
 //! | [`Irqchip::Full`] | irqfd, `KVM_SIGNAL_MSI`, IOAPIC pins | in the kernel, resamples level pins |
 //! | [`Irqchip::Split`] | irqfd, `KVM_SIGNAL_MSI` | [`IoapicEoi`] is told of level vectors |
 //! | [`Irqchip::None`] | [`InterruptSource`] and [`Notifier`] | none, the vCPU thread injects |
+//! | [`Irqchip::UserSpace`] | [`InterruptSource`] and [`Notifier`] | [`InterruptSource::eoi`], by an exit |
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("the built-in guest is x86-64 machine code");
@@ -58,6 +59,7 @@ pub use affinity::pin_current_thread;
 pub use builder::GuestVmBuilder;
 pub use builder::HaltPoll;
 pub use builder::Irqchip;
+pub use builder::Nesting;
 pub use clock::ClockError;
 pub use clock::TscClock;
 pub use counters::Counters;
@@ -83,5 +85,6 @@ pub use vcpu_thread::InterruptSource;
 pub use vcpu_thread::IoapicEoi;
 pub use vcpu_thread::RunOptions;
 pub use vcpu_thread::Served;
+pub use vcpu_thread::Sleep;
 pub use vector::GuestVector;
 pub use vm::GuestVm;

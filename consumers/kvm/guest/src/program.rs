@@ -2,12 +2,14 @@
 //!
 //! Instructions are few because some back ends emulate real mode, at about 0.1 us each. Handlers
 //! save no register: the idle loop keeps none, and interrupts do not nest (an interrupt gate of the
-//! vector table clears IF). Encodings: Intel SDM 2, 16-bit code; `66` = 32-bit operand, `67` =
+//! vector table clears IF) unless asked for, and then only where a handler needs none of them any
+//! more. Encodings: Intel SDM 2, 16-bit code; `66` = 32-bit operand, `67` =
 //! 32-bit address, `2e` = `cs:`.
 
 use std::collections::BTreeSet;
 
 use crate::GuestVector;
+use crate::Nesting;
 use crate::layout;
 use crate::layout::VectorPlace;
 use crate::memory_fd::GuestMemory;
@@ -36,7 +38,12 @@ pub(crate) enum Eoi {
 }
 
 /// Writes vector table, idle loop, stubs and handlers.
-pub(crate) fn load(memory: &GuestMemory, eoi: Eoi, served: &BTreeSet<GuestVector>) {
+pub(crate) fn load(
+    memory: &GuestMemory,
+    eoi: Eoi,
+    nesting: Nesting,
+    served: &BTreeSet<GuestVector>,
+) {
     memory.write(usize::from(layout::IDLE_LOOP), &idle_loop());
     for exception in 0..layout::EXCEPTIONS {
         let offset = layout::stub(exception);
@@ -46,7 +53,10 @@ pub(crate) fn load(memory: &GuestMemory, eoi: Eoi, served: &BTreeSet<GuestVector
     for vector in GuestVector::all() {
         let place = VectorPlace::of(vector);
         let asks = served.contains(&vector).then_some(vector);
-        memory.write(place.linear(place.handler), &handler(place, asks, eoi));
+        memory.write(
+            place.linear(place.handler),
+            &handler(place, asks, eoi, nesting),
+        );
         set_table_entry(memory, vector.get(), place.segment, place.handler);
     }
 }
@@ -78,7 +88,7 @@ fn stray_stub(exception: u8) -> [u8; 5] {
 }
 
 /// `asks`: the vector, if user space has to serve its device before the interrupt is ended.
-fn handler(place: VectorPlace, asks: Option<GuestVector>, eoi: Eoi) -> Vec<u8> {
+fn handler(place: VectorPlace, asks: Option<GuestVector>, eoi: Eoi, nesting: Nesting) -> Vec<u8> {
     let [counter_low, counter_high] = place.counter.to_le_bytes();
     let stamp_low = u32::from(place.ring).to_le_bytes();
     let stamp_high = (u32::from(place.ring) + 4).to_le_bytes();
@@ -95,12 +105,22 @@ fn handler(place: VectorPlace, asks: Option<GuestVector>, eoi: Eoi) -> Vec<u8> {
     code.extend(stamp_high);
     // inc dword cs:[counter]              publishes the stamp: stores stay in order on x86
     code.extend([0x2e, 0x66, 0xff, 0x06, counter_low, counter_high]);
+    if nesting == Nesting::On {
+        // sti                             holds back for one more instruction
+        code.push(0xfb);
+        // nop                             after it, what is pending comes in
+        code.push(0x90);
+    }
     if let Some(vector) = asks {
         let [port, _] = SERVE_PORT.to_le_bytes();
         // mov al, vector
         code.extend([0xb0, vector.get()]);
         // out SERVE_PORT, al              the vCPU thread comes back once the device is served
         code.extend([0xe6, port]);
+    }
+    if nesting == Nesting::On {
+        // cli                             an equal after the end of this one would stack up on it
+        code.push(0xfa);
     }
     if eoi != Eoi::None {
         // xor eax, eax
@@ -148,18 +168,18 @@ mod tests {
             0x0f, 0x30, // wrmsr
             0xcf, // iret
         ];
-        assert_eq!(handler(place(), None, Eoi::X2apic), expected);
+        assert_eq!(handler(place(), None, Eoi::X2apic, Nesting::Off), expected);
     }
 
     #[test]
     fn handler_under_a_split_irqchip_writes_a_port_between_eoi_and_return() {
-        let code = handler(place(), None, Eoi::X2apicThenExit);
+        let code = handler(place(), None, Eoi::X2apicThenExit, Nesting::Off);
         assert!(code.ends_with(&[0x0f, 0x30, 0xe6, 0x80, 0xcf]));
     }
 
     #[test]
     fn handler_of_a_served_vector_writes_it_to_a_port_between_count_and_eoi() {
-        let code = handler(place(), GuestVector::new(0x54), Eoi::X2apic);
+        let code = handler(place(), GuestVector::new(0x54), Eoi::X2apic, Nesting::Off);
         let tail = [
             0x2e, 0x66, 0xff, 0x06, 0x34, 0x12, // incl %cs:0x1234
             0xb0, 0x54, // mov $0x54,%al
@@ -170,15 +190,33 @@ mod tests {
     }
 
     #[test]
+    fn handler_that_nests_has_interrupts_on_between_count_and_eoi_only() {
+        let code = handler(place(), GuestVector::new(0x54), Eoi::X2apic, Nesting::On);
+        let tail = [
+            0x2e, 0x66, 0xff, 0x06, 0x34, 0x12, // incl %cs:0x1234
+            0xfb, 0x90, // sti; nop
+            0xb0, 0x54, 0xe6, 0xf5, // mov $0x54,%al; out %al,$0xf5
+            0xfa, // cli
+            0x66, 0x31, 0xc0, 0x66, 0x31, 0xd2, 0x0f, 0x30, 0xcf,
+        ];
+        assert!(code.ends_with(&tail));
+    }
+
+    #[test]
     fn handler_without_an_apic_touches_no_msr() {
-        let code = handler(place(), None, Eoi::None);
+        let code = handler(place(), None, Eoi::None, Nesting::Off);
         assert!(code.ends_with(&[0xff, 0x06, 0x34, 0x12, 0xcf]));
     }
 
     #[test]
     fn every_handler_stamps_first_and_fits_its_place() {
         for vector in GuestVector::all() {
-            let code = handler(VectorPlace::of(vector), Some(vector), Eoi::X2apicThenExit);
+            let code = handler(
+                VectorPlace::of(vector),
+                Some(vector),
+                Eoi::X2apicThenExit,
+                Nesting::On,
+            );
             assert!(code.starts_with(&[0x0f, 0x31]));
             assert!(code.len() <= 64);
         }
@@ -194,7 +232,7 @@ mod tests {
     #[test]
     fn load_points_every_vector_at_its_own_code() {
         let memory = GuestMemory::new(layout::MEMORY_BYTES).unwrap();
-        load(&memory, Eoi::X2apic, &BTreeSet::new());
+        load(&memory, Eoi::X2apic, Nesting::Off, &BTreeSet::new());
         for vector in GuestVector::all() {
             let [offset, segment] = table_entry(&memory, vector.get());
             // rdtsc, the handler's first instruction

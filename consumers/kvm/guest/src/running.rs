@@ -75,7 +75,6 @@ impl RunningGuest {
             source: options.source,
             ioapic_eoi: options.ioapic_eoi,
             served: options.served,
-            staged: None,
             halted: false,
         };
         let (started, start) = sync_channel(1);

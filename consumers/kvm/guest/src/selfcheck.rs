@@ -9,6 +9,7 @@ mod lifecycle;
 mod paced;
 mod raiser;
 mod served;
+mod user_apic;
 
 use std::time::Duration;
 use std::time::Instant;
@@ -29,6 +30,7 @@ pub use paced::PacedRun;
 pub use paced::burst;
 pub use raiser::Raise;
 pub use served::served_before_the_handler_goes_on;
+pub use user_apic::eoi_in_user_space;
 
 /// A check, by the name a harness shows.
 pub type Check = (&'static str, fn() -> Result<(), CheckError>);
@@ -58,6 +60,10 @@ pub fn all() -> &'static [Check] {
         ("guest_without_irqchip_takes_what_its_source_has", || {
             paced(Raise::Source, Irqchip::None, 8)
         }),
+        (
+            "guest_without_irqchip_ends_each_interrupt_in_user_space",
+            || eoi_in_user_space(ROUNDS),
+        ),
         ("guest_burst_merges_and_loses_none", burst),
         ("guest_resample_round_trip_signals_each_eoi", || {
             resample_round_trip(ROUNDS)

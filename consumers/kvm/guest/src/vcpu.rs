@@ -76,7 +76,7 @@ pub(crate) fn set_up(kvm: &Kvm, vcpu: &VcpuFd, irqchip: Irqchip) -> Result<(), B
         ..kvm_regs::default()
     };
     ioctl("KVM_SET_REGS", vcpu.set_regs(&registers))?;
-    if irqchip == Irqchip::None {
+    if !irqchip.has_kernel_apic() {
         return Ok(());
     }
     enable_local_apic(vcpu)
@@ -97,7 +97,7 @@ fn set_segments(vcpu: &VcpuFd, irqchip: Irqchip) -> Result<(), BuildError> {
     special.cs = at_zero(special.cs);
     special.ss = at_zero(special.ss);
     special.cr0 = CR0_REAL_MODE;
-    if irqchip != Irqchip::None {
+    if irqchip.has_kernel_apic() {
         special.apic_base = APIC_BASE_X2APIC;
     }
     ioctl("KVM_SET_SREGS", vcpu.set_sregs(&special))

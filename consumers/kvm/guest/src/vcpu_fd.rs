@@ -20,6 +20,7 @@ use crate::GuestVector;
 use crate::RunError;
 use crate::program::SERVE_PORT;
 use crate::program::STRAY_PORT;
+use crate::program::X2APIC_EOI;
 
 ioctl_iow_nr!(KVM_INTERRUPT, KVMIO, 0x86, kvm_interrupt);
 ioctl_iow_nr!(KVM_SET_DEVICE_ATTR, KVMIO, 0xe1, kvm_device_attr);
@@ -82,6 +83,8 @@ pub(crate) enum Exit {
     IoapicEoi(u8),
     /// A handler asks for its device to be served.
     Serve(GuestVector),
+    /// A handler has ended its interrupt and KVM has no local APIC to end it in.
+    Eoi,
 }
 
 /// Enters the guest once.
@@ -101,6 +104,11 @@ pub(crate) fn enter(vcpu: &mut VcpuFd) -> Result<Exit, RunError> {
         // Handlers write nothing else there; another byte is ignored like another port.
         VcpuExit::IoOut(SERVE_PORT, &[vector]) => {
             Ok(GuestVector::new(vector).map_or(Exit::Again, Exit::Serve))
+        }
+        VcpuExit::X86Wrmsr(write) if write.index == X2APIC_EOI => {
+            // Taken: the guest goes on behind the instruction.
+            *write.error = 0;
+            Ok(Exit::Eoi)
         }
         VcpuExit::IoOut(..) | VcpuExit::Intr | VcpuExit::IrqWindowOpen => Ok(Exit::Again),
         VcpuExit::Shutdown => Err(RunError::Shutdown),

@@ -23,14 +23,49 @@ use crate::vcpu;
 use crate::vcpu_fd;
 use crate::vcpu_fd::Exit;
 
-/// Where interrupts come from under [`Irqchip::None`], such as a posted-interrupt descriptor.
+/// Where interrupts come from without a local APIC in the kernel, such as a posted-interrupt
+/// descriptor; it stands for the local APIC.
 ///
-/// Whoever adds one calls [`Notifier::notify`](crate::Notifier::notify) afterwards.
+/// Whoever adds one calls [`Notifier::notify`](crate::Notifier::notify) afterwards. All calls come
+/// from the vCPU thread, in this order, and must not block.
+///
+/// ```text
+///   ┌─► enter ─► is_pending, take ─► guest runs ─► leave ─► eoi, if that is why ─┐
+///   │     └──► guest has halted, nothing is pending ─► block ─► thread sleeps    │
+///   └──────────────────────────────────────────────────────────┴─────────────────┘
+/// ```
 pub trait InterruptSource: Send + Sync {
-    /// Takes the pending vector of highest priority; on the vCPU thread, must not block.
+    /// The thread is about to look what is pending, and then to enter the guest or to sleep.
     ///
-    /// A vector taken is injected as soon as the guest can take it, before any that comes later.
+    /// Whatever is added from here on has to be followed by a notification.
+    fn enter(&self) {}
+
+    /// Whether there is a vector that the guest is to be interrupted with.
+    fn is_pending(&self) -> bool;
+
+    /// Takes the pending vector of highest priority; called when the guest can take it, at once.
     fn take(&self) -> Option<GuestVector>;
+
+    /// The thread has left the guest, and looks again before it enters again: for what is added
+    /// from here on no notification is needed.
+    fn leave(&self) {}
+
+    /// The guest has halted with nothing pending. The next call is [`enter`](Self::enter).
+    fn block(&self) -> Sleep {
+        Sleep::Allowed
+    }
+
+    /// The guest has ended the interrupt it was in last ([`Irqchip::UserSpace`]).
+    fn eoi(&self) {}
+}
+
+/// Whether the thread of a halted vCPU may sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sleep {
+    /// Until the next notification.
+    Allowed,
+    /// Not before it has looked again: something came meanwhile.
+    Denied,
 }
 
 /// Hears of ended level interrupts under [`Irqchip::Split`] with reserved pins.
@@ -54,7 +89,7 @@ pub trait Served: Send + Sync {
 pub struct RunOptions {
     /// The core the vCPU thread is bound to.
     pub core: Option<CoreId>,
-    /// What to inject; only asked under [`Irqchip::None`].
+    /// What to inject; only asked under [`Irqchip::None`] and [`Irqchip::UserSpace`].
     pub source: Option<Arc<dyn InterruptSource>>,
     /// Who hears of ended level interrupts; only called under [`Irqchip::Split`].
     pub ioapic_eoi: Option<Arc<dyn IoapicEoi>>,
@@ -152,9 +187,7 @@ pub(crate) struct VcpuThread {
     pub(crate) source: Option<Arc<dyn InterruptSource>>,
     pub(crate) ioapic_eoi: Option<Arc<dyn IoapicEoi>>,
     pub(crate) served: Option<Arc<dyn Served>>,
-    /// Under [`Irqchip::None`]: taken from the source, not injected yet.
-    pub(crate) staged: Option<GuestVector>,
-    /// Under [`Irqchip::None`]: the guest has halted and nothing was injected since.
+    /// Without a local APIC in the kernel: the guest has halted and nothing was injected since.
     pub(crate) halted: bool,
 }
 
@@ -181,20 +214,29 @@ impl VcpuThread {
             if self.shared.stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            if self.irqchip == Irqchip::None {
-                self.inject_next()?;
+            if let Some(source) = self.user_space_source() {
+                source.enter();
+                self.inject_next(&*source)?;
             }
             if self.shared.probed.load(Ordering::Relaxed) {
                 self.answer_probes();
             }
             if self.halted {
                 self.kick.leave();
+                let source = self.user_space_source();
+                if source.is_some_and(|source| source.block() == Sleep::Denied) {
+                    continue;
+                }
                 // A kick since `enter` has left a token that ends this at once.
                 std::thread::park();
                 continue;
             }
             let exit = vcpu_fd::enter(&mut self.vcpu);
             self.kick.leave();
+            let source = self.user_space_source();
+            if let Some(source) = &source {
+                source.leave();
+            }
             match exit? {
                 Exit::Again => {}
                 Exit::Halted => self.halted = true,
@@ -208,31 +250,41 @@ impl VcpuThread {
                         devices.serve(vector);
                     }
                 }
+                Exit::Eoi => {
+                    if let Some(source) = source {
+                        source.eoi();
+                    }
+                }
             }
         }
     }
 
-    /// Injects what is pending, or asks KVM to come back when the guest can take it.
-    fn inject_next(&mut self) -> Result<(), RunError> {
-        if self.staged.is_none() {
-            self.staged = self.source.as_ref().and_then(|source| source.take());
+    /// The source, where nobody else gives the guest its interrupts.
+    fn user_space_source(&self) -> Option<Arc<dyn InterruptSource>> {
+        match self.irqchip {
+            Irqchip::None | Irqchip::UserSpace => self.source.clone(),
+            Irqchip::Full | Irqchip::Split { .. } => None,
         }
-        let run = self.vcpu.get_kvm_run();
-        run.request_interrupt_window = 0;
-        let Some(next) = self.staged else {
+    }
+
+    /// Injects the first that is pending if the guest can take it, and has KVM come back when it can
+    /// take the next.
+    fn inject_next(&mut self, source: &dyn InterruptSource) -> Result<(), RunError> {
+        self.vcpu.get_kvm_run().request_interrupt_window = 0;
+        if !source.is_pending() {
             return Ok(());
-        };
+        }
         self.halted = false;
-        if run.ready_for_interrupt_injection == 0 {
-            run.request_interrupt_window = 1;
-            return Ok(());
+        if self.vcpu.get_kvm_run().ready_for_interrupt_injection != 0
+            && let Some(next) = source.take()
+        {
+            let vector = next.get();
+            vcpu_fd::inject(&self.vcpu, vector)
+                .map_err(|source| RunError::Inject { vector, source })?;
+            // Holds until the next exit: one interrupt at a time.
+            self.vcpu.get_kvm_run().ready_for_interrupt_injection = 0;
         }
-        let vector = next.get();
-        vcpu_fd::inject(&self.vcpu, vector)
-            .map_err(|source| RunError::Inject { vector, source })?;
-        self.staged = None;
-        // Holds until the next exit: one interrupt at a time.
-        self.vcpu.get_kvm_run().ready_for_interrupt_injection = 0;
+        self.vcpu.get_kvm_run().request_interrupt_window = u8::from(source.is_pending());
         Ok(())
     }
 
@@ -254,8 +306,8 @@ impl VcpuThread {
 
     fn is_quiet(&self) -> Result<bool, Errno> {
         match self.irqchip {
-            // `inject_next` has just found the source empty.
-            Irqchip::None => Ok(self.halted),
+            // `inject_next` has just found nothing pending.
+            Irqchip::None | Irqchip::UserSpace => Ok(self.halted),
             Irqchip::Full | Irqchip::Split { .. } => vcpu::is_quiet(&self.vcpu),
         }
     }

@@ -96,7 +96,7 @@ impl GuestVm {
     ) -> Result<(), PinError> {
         match self.irqchip {
             Irqchip::Full => ioapic_fd::route_pin(&self.vm, pin, vector, trigger),
-            Irqchip::Split { .. } | Irqchip::None => Err(PinError::NoIoapic),
+            Irqchip::Split { .. } | Irqchip::None | Irqchip::UserSpace => Err(PinError::NoIoapic),
         }
     }
 

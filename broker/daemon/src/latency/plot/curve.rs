@@ -79,8 +79,11 @@ impl Curve {
     /// Whether nothing of the broker's is in the path, so that it is what others are held against.
     pub(crate) fn is_floor(&self) -> bool {
         match self.path {
-            LatencyPath::RawIrqfd | LatencyPath::BareRelay => true,
-            LatencyPath::Bypass | LatencyPath::Relay | LatencyPath::SignalMsi => false,
+            LatencyPath::RawIrqfd | LatencyPath::BareRelay | LatencyPath::Userspace => true,
+            LatencyPath::Bypass
+            | LatencyPath::Relay
+            | LatencyPath::SignalMsi
+            | LatencyPath::Posted => false,
         }
     }
 
@@ -93,6 +96,8 @@ impl Curve {
             LatencyPath::BareRelay => (RGBColor(230, 159, 0), RGBColor(163, 107, 0)),
             LatencyPath::Relay => (RGBColor(190, 74, 0), RGBColor(190, 74, 0)),
             LatencyPath::SignalMsi => (RGBColor(0, 140, 105), RGBColor(0, 124, 92)),
+            LatencyPath::Posted => (RGBColor(150, 60, 120), RGBColor(150, 60, 120)),
+            LatencyPath::Userspace => (RGBColor(204, 121, 167), RGBColor(160, 80, 126)),
         };
         let (opacity, width, dot) = match self.is_floor() {
             true => (0.55, 9, 7),

@@ -44,6 +44,8 @@ fn made_up_run() -> Vec<Measured> {
         made_up(LatencyPath::BareRelay, 10.40, 0.45),
         made_up(LatencyPath::Relay, 10.65, 0.48),
         made_up(LatencyPath::SignalMsi, 4.15, 0.60),
+        made_up(LatencyPath::Posted, 8.10, 0.55),
+        made_up(LatencyPath::Userspace, 13.90, 0.50),
     ]
 }
 

@@ -35,13 +35,15 @@ fn all() -> Vec<Measured> {
         measured(LatencyPath::BareRelay, 2048),
         measured(LatencyPath::Relay, 2048),
         measured(LatencyPath::SignalMsi, 1024),
+        measured(LatencyPath::Posted, 2048),
+        measured(LatencyPath::Userspace, 4096),
     ]
 }
 
 #[test]
 fn json_has_every_key_of_the_contract() {
     let json = serde_json::to_value(report(&all())).unwrap();
-    assert_eq!(json["paths"].as_array().unwrap().len(), 5);
+    assert_eq!(json["paths"].as_array().unwrap().len(), 7);
     for path in json["paths"].as_array().unwrap() {
         for key in [
             "path",
@@ -51,6 +53,7 @@ fn json_has_every_key_of_the_contract() {
             "latency_us",
             "ratio_to_raw_irqfd",
             "ratio_to_bare",
+            "ratio_to_userspace",
             "syscalls_per_event",
             "broker_wakeups",
         ] {
@@ -94,7 +97,7 @@ fn meaning_compares_each_path_with_its_floor() {
     assert_eq!(
         report(&all()).meaning(),
         "Nothing lost, nothing invented: a bypassed link takes 1.00× a raw irqfd, the relay 1.00× \
-         the barest forwarding loop."
+         the barest forwarding loop, posting 0.50× the plain way in user space."
     );
 }
 

@@ -78,6 +78,7 @@ pub fn start_and_stop() -> Result<(), CheckError> {
         Irqchip::Full,
         Irqchip::Split { reserved_pins: 0 },
         Irqchip::None,
+        Irqchip::UserSpace,
     ];
     for irqchip in irqchips {
         for start in 0..STARTS {

@@ -34,8 +34,7 @@ pub enum Raise {
     Irqfd,
     /// `KVM_SIGNAL_MSI`.
     SignalMsi,
-    /// An [`InterruptSource`] and a notification, the only way under
-    /// [`Irqchip::None`](crate::Irqchip::None).
+    /// An [`InterruptSource`] and a notification, the only way without a local APIC in the kernel.
     Source,
 }
 
@@ -107,7 +106,7 @@ impl Raiser {
 pub(super) struct PendingSet(AtomicU64);
 
 impl PendingSet {
-    fn post(&self, vector: GuestVector) {
+    pub(super) fn post(&self, vector: GuestVector) {
         // Release: pairs with the Acquire in `take`.
         self.0
             .fetch_or(1 << (vector.get() - FIRST_VECTOR), Ordering::Release);
@@ -115,6 +114,11 @@ impl PendingSet {
 }
 
 impl InterruptSource for PendingSet {
+    fn is_pending(&self) -> bool {
+        // Relaxed: the kick orders the post.
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
     fn take(&self) -> Option<GuestVector> {
         // Relaxed: the kick orders the post, and the bit itself is claimed below.
         let highest = self.0.load(Ordering::Relaxed).checked_ilog2()?;

@@ -1,0 +1,325 @@
+//! A message of the guest as consumer, delivered through a posted-interrupt descriptor.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use irqbroker_core::Consumer;
+use irqbroker_core::ConsumerInfo;
+use irqbroker_core::Delivers;
+use irqbroker_core::MsiMessage;
+use irqbroker_core::PeerError;
+use irqbroker_core::ProducerInfo;
+use irqbroker_core::Retarget;
+use irqbroker_core::Rid;
+use irqbroker_core::RouteInfo;
+use irqbroker_core::Token;
+use irqbroker_core::Trigger;
+use posted_irq::BindingEvent;
+use posted_irq::BindingWrite;
+use posted_irq::IrteBinding;
+use posted_irq::IrteBlock;
+use posted_irq::IrteMode;
+use posted_irq::Msi;
+use posted_irq::NotPosted;
+use posted_irq::Post;
+use posted_irq::RemappableMsi;
+use posted_irq::SourceId;
+use posted_irq::SourceValidation;
+use posted_irq::TableError;
+use posted_irq::VtdIrte;
+use posted_irq::VtdPostTarget;
+use posted_irq::VtdRemapped;
+
+use super::MessageFault;
+use super::PostedVm;
+
+/// Below, vectors are illegal in a message (Intel SDM 3A, "Valid Interrupt Vectors").
+const FIRST_LEGAL: u8 = 16;
+
+/// The guest's message cannot be posted. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MessageNotPosted {
+    /// Its vector is one of the first sixteen.
+    #[error("vector {vector:#04x} is illegal in a message")]
+    IllegalVector {
+        /// The vector.
+        vector: u8,
+    },
+    /// By KVM's rules it is not one for posting.
+    #[error("message {address:#x}/{data:#x} cannot be posted")]
+    Route {
+        /// Its address.
+        address: u64,
+        /// Its data.
+        data: u32,
+        /// Why.
+        #[source]
+        source: NotPosted,
+    },
+    /// The entry could not be written.
+    #[error("the remapping entry could not be written")]
+    Entry(#[source] TableError),
+}
+
+/// A consumer could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PostedMsiError {
+    /// Its message cannot be posted.
+    #[error("no posting consumer")]
+    Message(#[source] MessageNotPosted),
+    /// All entries are taken.
+    #[error("no remapping entry")]
+    Table(#[source] TableError),
+}
+
+/// A producer that no posted entry can be given. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProducerNotPosted {
+    /// Its line is level-triggered, and nobody would hear of the end of its interrupts.
+    #[error("level interrupts are not posted")]
+    Level,
+    /// It is another device than the entry is for: each of its messages would be a fault.
+    #[error("producer is {producer}, the entry is for {entry}")]
+    Source {
+        /// The producer's id.
+        producer: Rid,
+        /// The entry's.
+        entry: Rid,
+    },
+}
+
+/// A message of the guest that is posted.
+///
+/// The device's message is in remappable format and names an entry for good; what the guest writes
+/// into the device's table is where that entry posts. So a retarget exchanges the entry, in one
+/// piece and while interrupts flow: an event goes either where it went or where it goes.
+pub struct PostedConsumer {
+    name: String,
+    vm: Arc<PostedVm>,
+    source: SourceId,
+    /// What the device sends.
+    msi: Msi,
+    /// Leaf lock, for changes only; events go without.
+    state: Mutex<State>,
+}
+
+struct State {
+    message: MsiMessage,
+    /// There until the drop.
+    block: Option<IrteBlock>,
+    binding: IrteBinding<VtdIrte, VtdPostTarget>,
+}
+
+impl PostedVm {
+    /// A consumer for a message of the device with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`PostedMsiError`] if the message cannot be posted or no entry is left.
+    pub fn msi(
+        self: &Arc<Self>,
+        name: impl Into<String>,
+        source: Rid,
+        message: MsiMessage,
+    ) -> Result<Arc<PostedConsumer>, PostedMsiError> {
+        self.verdict(message).map_err(PostedMsiError::Message)?;
+        let block = self.table.allocate(1).map_err(PostedMsiError::Table)?;
+        let source = SourceId(source.0);
+        let device = RemappableMsi {
+            handle: block.first(),
+            subhandle: None,
+        };
+        // Without a producer: there, for this device only, and delivering to nobody.
+        let host: VtdIrte = VtdRemapped::new()
+            .with_p(true)
+            .with_sid(source.0)
+            .with_svt(SourceValidation::Source)
+            .into();
+        let _nothing_cached = self
+            .table
+            .update(&block, 0, host)
+            .map_err(PostedMsiError::Table)?;
+        Ok(Arc::new(PostedConsumer {
+            name: name.into(),
+            vm: Arc::clone(self),
+            source,
+            msi: device.encode(),
+            state: Mutex::new(State {
+                message,
+                block: Some(block),
+                binding: IrteBinding::new(host),
+            }),
+        }))
+    }
+
+    fn verdict(&self, message: MsiMessage) -> Result<VtdPostTarget, MessageNotPosted> {
+        let MsiMessage { address, data } = message;
+        let target =
+            self.target(Msi { address, data })
+                .map_err(|source| MessageNotPosted::Route {
+                    address,
+                    data,
+                    source,
+                })?;
+        let vector = target.vector;
+        if vector < FIRST_LEGAL {
+            return Err(MessageNotPosted::IllegalVector { vector });
+        }
+        Ok(target)
+    }
+}
+
+impl PostedConsumer {
+    /// The device raises its interrupt.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageFault`] where hardware would record a fault: no producer is connected.
+    pub fn post(&self) -> Result<Post, MessageFault> {
+        self.vm.deliver(self.source, self.msi)
+    }
+
+    /// What the device sends, in remappable format.
+    #[must_use]
+    pub fn device_message(&self) -> MsiMessage {
+        MsiMessage {
+            address: self.msi.address,
+            data: self.msi.data,
+        }
+    }
+
+    /// What the entry says.
+    #[must_use]
+    pub fn mode(&self) -> IrteMode {
+        self.state().binding.mode()
+    }
+
+    /// Another message of the guest's; events flow meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageNotPosted`]; the old message stays.
+    pub fn set_message(&self, message: MsiMessage) -> Result<(), MessageNotPosted> {
+        let target = self.vm.verdict(message)?;
+        let mut state = self.state();
+        state.step(&self.vm, BindingEvent::Route(Ok(target)))?;
+        state.message = message;
+        Ok(())
+    }
+
+    fn bind(&self) -> Result<(), MessageNotPosted> {
+        let mut state = self.state();
+        let target = self.vm.verdict(state.message)?;
+        state.step(&self.vm, BindingEvent::Bind(Ok(target)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn step(
+        &mut self,
+        vm: &PostedVm,
+        event: BindingEvent<VtdIrte, VtdPostTarget>,
+    ) -> Result<(), MessageNotPosted> {
+        let Some(block) = &self.block else {
+            return Ok(());
+        };
+        let write = |write: BindingWrite<VtdIrte, VtdPostTarget>| {
+            let entry = match write {
+                BindingWrite::Nothing => return Ok(()),
+                BindingWrite::Post { host, target } => host.posting_to(target),
+                BindingWrite::Restore { host, .. } | BindingWrite::Host { host } => host,
+            };
+            // Entries are read for each message: there is no cache to invalidate.
+            vm.table.update(block, 0, entry).map(|_nothing_cached| ())
+        };
+        self.binding
+            .step(event, write)
+            .map(|_modes| ())
+            .map_err(MessageNotPosted::Entry)
+    }
+}
+
+impl Consumer for PostedConsumer {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn answer(&self, _producer: &ProducerInfo) -> ConsumerInfo {
+        ConsumerInfo {
+            delivers: Delivers::Posted,
+            resample: None,
+            device_id: None,
+        }
+    }
+
+    fn add_producer(&self, producer: &ProducerInfo, _token: &Token) -> Result<(), PeerError> {
+        if producer.trigger == Trigger::Level {
+            return Err(PeerError::new(ProducerNotPosted::Level));
+        }
+        let entry = Rid(self.source.0);
+        if let Some(producer) = producer.source_id.filter(|id| *id != entry) {
+            return Err(PeerError::new(ProducerNotPosted::Source {
+                producer,
+                entry,
+            }));
+        }
+        self.bind().map_err(PeerError::new)
+    }
+
+    fn del_producer(&self) {
+        if let Err(error) = self.state().step(&self.vm, BindingEvent::Unbind) {
+            tracing::warn!(consumer = %self.name, %error, "entry could not be restored");
+        }
+    }
+
+    fn inject(&self) -> Result<(), PeerError> {
+        self.post().map(drop).map_err(PeerError::new)
+    }
+
+    fn route(&self) -> Option<RouteInfo> {
+        Some(RouteInfo::Msi {
+            gsi: None,
+            message: self.state().message,
+        })
+    }
+
+    fn retarget(&self) -> Option<&dyn Retarget> {
+        Some(self)
+    }
+}
+
+impl Retarget for PostedConsumer {
+    fn set_message(&self, message: MsiMessage) -> Result<(), PeerError> {
+        Self::set_message(self, message).map_err(PeerError::new)
+    }
+}
+
+impl Drop for PostedConsumer {
+    fn drop(&mut self) {
+        if let Some(block) = self.state().block.take()
+            && let Err(error) = self.vm.table.free(block)
+        {
+            tracing::warn!(consumer = %self.name, %error, "entry could not be given back");
+        }
+    }
+}
+
+impl fmt::Debug for PostedConsumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostedConsumer")
+            .field("name", &self.name)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
