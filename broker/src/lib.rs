@@ -5,23 +5,37 @@
 //! the kernel offers: *bypass* where the kernel can deliver by itself, *relay* where it cannot,
 //! each with the reason why not better.
 //!
+//! For PCI devices, [`manager::Manager`] does all of it: it keeps the registers that the guest
+//! sees, and links, masks and routes as the guest writes them.
+//!
 //! | feature | gives |
 //! |---|---|
-//! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample |
+//! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample; [`adapters`] |
+//! | `vfio` (default) | [`vfio`]: VFIO devices as producers; [`manager`] |
 //! | `vgpu` (default) | [`vgpu`]: a vGPU whose vblanks are producers |
 //! | `posted` | `posted`: posted delivery for VMs without local APICs in the kernel |
 //!
-//! `examples/embed.rs` shows what a VMM does with it.
+//! `examples/embed.rs` shows what a VMM does with the registry, `examples/vmm.rs` with the
+//! manager.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "kvm")]
+pub mod adapters;
+#[cfg(feature = "vfio")]
+pub mod manager;
 #[cfg(feature = "posted")]
 pub mod posted;
 
 pub use irqbroker_core::*;
 #[cfg(feature = "kvm")]
 pub use irqbroker_kvm as kvm;
+#[cfg(feature = "vfio")]
+pub use irqbroker_vfio as vfio;
 #[cfg(feature = "vgpu")]
 pub use irqbroker_vgpu as vgpu;
+
+/// The system calls of each mode, in JSON, for whoever writes a seccomp filter.
+pub const SYSCALLS: &str = include_str!("../syscalls.json");
 
 /// The README's Rust code compiles.
 #[cfg(all(doctest, feature = "kvm"))]

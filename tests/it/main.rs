@@ -10,6 +10,14 @@ mod design_tables;
 mod exact;
 mod guest_rig;
 mod level;
+mod manager;
+mod manager_adapters;
+mod manager_counts;
+mod manager_guards;
+mod manager_intx;
+mod manager_random;
+mod manager_refused;
+mod manager_rig;
 mod need;
 mod no_loss;
 mod posted;
@@ -40,6 +48,13 @@ fn main() -> ExitCode {
         conformance::stories(),
         exact::stories(),
         level::stories(),
+        manager::stories(),
+        manager_adapters::stories(),
+        manager_counts::stories(),
+        manager_guards::stories(),
+        manager_intx::stories(),
+        manager_random::stories(),
+        manager_refused::stories(),
         refusals::stories(),
         no_loss::stories(),
         posted::stories(),

@@ -54,6 +54,20 @@ pub enum Reason {
     Masked,
     /// The embedder asked for the relay.
     RelayRequested,
+    /// It came too often: the relay passes on so many a second, and what comes between merges.
+    Storm {
+        /// Interrupts a second that are let through.
+        limit: u32,
+    },
+    /// The guest does not end the line's interrupt.
+    NoEoi,
+    /// The line is asserted again right after every EOI.
+    LineStuck,
+    /// Its route has gone to one that fires more often, as long as all GSIs are taken.
+    Outpaced {
+        /// Entries the table can have.
+        limit: u32,
+    },
     /// The next promotion takes it to the kernel.
     PromotionPending,
     /// A hold keeps promotions back. The relay has not taken the link up for the meantime: events
@@ -101,6 +115,14 @@ impl fmt::Display for Reason {
             Self::ConnectRefused => f.write_str("one side refused the other"),
             Self::Masked => f.write_str("masked"),
             Self::RelayRequested => f.write_str("relay requested"),
+            Self::Storm { limit } => {
+                write!(f, "a storm, held down to {limit} interrupts a second")
+            }
+            Self::NoEoi => f.write_str("the guest does not end its interrupt"),
+            Self::LineStuck => f.write_str("asserted again right after every eoi"),
+            Self::Outpaced { limit } => {
+                write!(f, "all {limit} gsis are taken by busier interrupts")
+            }
             Self::PromotionPending => f.write_str("waits for the next promotion"),
             Self::Held => f.write_str("waits for the end of a hold"),
             Self::UserSpaceConsumer => f.write_str("the consumer lives in user space"),

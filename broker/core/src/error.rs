@@ -7,6 +7,7 @@ use crate::ids::EventId;
 use crate::ids::LinkId;
 use crate::peer::BypassRefused;
 use crate::peer::PeerError;
+use crate::token::TokenError;
 
 /// Why a registry could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,15 @@ pub enum LinkError {
         /// The kernel's answer.
         #[source]
         source: Errno,
+    },
+    /// What stands in the eventfd could not be read.
+    #[error("link {link}: the eventfd's counter cannot be read")]
+    Pending {
+        /// The link.
+        link: LinkId,
+        /// What failed.
+        #[source]
+        source: TokenError,
     },
     /// The link has no consumer with a message.
     #[error("link {link} has no message to change")]

@@ -83,5 +83,6 @@ pub use relay_thread::RelayThread;
 pub use shared::Options;
 pub use shared::Promotion;
 pub use shared::RelayCounters;
+pub use snapshot::LinkSnapshot;
 pub use token::Token;
 pub use token::TokenError;

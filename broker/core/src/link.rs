@@ -23,6 +23,8 @@ pub enum PathPolicy {
     Auto,
     /// User space forwards.
     Relay,
+    /// User space forwards, for a reason that the embedder has.
+    RelayFor(Reason),
 }
 
 /// What happened to a link's interrupts on this side of the kernel. The kernel does not count
@@ -151,6 +153,7 @@ impl Link {
             match (self.masked, self.policy, joint.delivers, joint.refused) {
                 (true, ..) => Aim::Masked,
                 (_, PathPolicy::Relay, ..) => Aim::Relay(Reason::RelayRequested),
+                (_, PathPolicy::RelayFor(reason), ..) => Aim::Relay(reason),
                 (_, _, Delivers::Relay(reason), _) => Aim::Relay(reason),
                 (.., Some(reason)) => Aim::Relay(reason),
                 (_, _, Delivers::Bypass, None) => Aim::Bypass,

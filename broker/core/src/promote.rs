@@ -18,6 +18,8 @@ use crate::shared::Shared;
 pub(crate) struct Promotions {
     queue: Vec<LinkId>,
     holds: usize,
+    /// The service loop has been woken for what is queued.
+    kicked: bool,
 }
 
 /// What a promotion did.
@@ -33,13 +35,14 @@ pub struct Promoted {
 
 /// Keeps promotions back, so that all links brought up meanwhile cost one route commit.
 ///
-/// Their events wait in the eventfds. Dropping the last hold promotes them.
+/// Their events wait in the eventfds. Dropping the last hold promotes them, or wakes the service
+/// loop to do so where promotion is [deferred](Promotion::Deferred).
 #[derive(Debug)]
 #[must_use = "dropping it ends the hold"]
 pub struct Hold(Option<Arc<Shared>>);
 
 impl Hold {
-    /// Ends the hold; the last one promotes what has queued up.
+    /// Ends the hold; the last one promotes what has queued up, unless promotion is deferred.
     pub fn release(mut self) -> Promoted {
         self.0
             .take()
@@ -76,6 +79,10 @@ impl Shared {
             if promotions.holds > 0 {
                 return Promoted::default();
             }
+            if self.options.promotion == Promotion::Deferred {
+                self.kick_for(&mut promotions);
+                return Promoted::default();
+            }
         }
         self.promote_queued()
     }
@@ -92,11 +99,18 @@ impl Shared {
         }
         if !std::mem::replace(queued, true) {
             promotions.queue.push(id);
-            if !held && promotions.queue.len() == 1 {
-                self.poller.kick();
-            }
+        }
+        if !held {
+            self.kick_for(&mut promotions);
         }
         Some(held)
+    }
+
+    /// Wakes the service loop, once for all that is queued till it comes.
+    fn kick_for(&self, promotions: &mut Promotions) {
+        if !promotions.queue.is_empty() && !std::mem::replace(&mut promotions.kicked, true) {
+            self.poller.kick();
+        }
     }
 
     /// Promotes every queued link: stage all, one commit a table, attach all.
@@ -106,6 +120,8 @@ impl Shared {
                 .promotions
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
+            // Whoever ends the last hold wakes the service loop again.
+            promotions.kicked = false;
             if promotions.holds > 0 {
                 return Promoted::default();
             }

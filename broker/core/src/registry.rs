@@ -278,6 +278,26 @@ impl Registry {
         self.change(id, |shared, link| shared.retarget(id, link, message))
     }
 
+    /// Whether an event stands in the link's eventfd that has not been delivered. Drains nothing.
+    ///
+    /// What stands there while the kernel holds the eventfd has been delivered: it was injected
+    /// as the irqfd was assigned.
+    ///
+    /// # Errors
+    ///
+    /// See [`LinkError`].
+    pub fn is_pending(&self, id: LinkId) -> Result<bool, LinkError> {
+        self.change(id, |_, link| {
+            if link.joint.as_ref().is_some_and(|joint| joint.attached) {
+                return Ok(false);
+            }
+            let count = link.token.pending();
+            count
+                .map(|count| count > 0)
+                .map_err(|source| LinkError::Pending { link: id, source })
+        })
+    }
+
     /// How the link's interrupts travel.
     ///
     /// # Errors

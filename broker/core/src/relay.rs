@@ -59,7 +59,7 @@ impl Shared {
         let Some(link) = occupied.body() else {
             return false;
         };
-        let (Some(joint), Some(consumer)) = (&link.joint, &link.consumer) else {
+        let (Some(joint), Some(consumer)) = (&mut link.joint, &link.consumer) else {
             return false;
         };
         // A link that posts is fed by the relay unless its producer calls the consumer itself.
@@ -69,6 +69,10 @@ impl Shared {
             _ => false,
         };
         if !fed_here {
+            // Whoever enters relay puts it back, and what stands in it is reported then: until
+            // then one that keeps firing wakes nobody.
+            self.poller.disarm(link.token.as_fd());
+            joint.polled = Polled::No;
             return false;
         }
         self.counts.claims.fetch_add(1, Ordering::Relaxed);

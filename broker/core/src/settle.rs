@@ -30,6 +30,7 @@ use crate::link::Polled;
 use crate::peer::Prepared;
 use crate::poller::claim;
 use crate::reentrancy::Callbacks;
+use crate::shared::Promotion;
 use crate::shared::Shared;
 
 /// How a bypass attempt ended.
@@ -74,7 +75,11 @@ impl Shared {
                     self.enter_relay(id, link)?;
                     (DeliveryState::Relay, reason)
                 }
-                Attempt::Held => (DeliveryState::Relay, Reason::Held),
+                Attempt::Held => match self.options.promotion {
+                    Promotion::Immediate => (DeliveryState::Relay, Reason::Held),
+                    // Its end promotes nothing: the service loop does.
+                    Promotion::Deferred => (DeliveryState::Relay, Reason::PromotionPending),
+                },
             },
             Some(Aim::Posted) => (DeliveryState::Posted, self.enter_posted(id, link)?),
         };

@@ -44,6 +44,9 @@ pub struct VmDomain {
     capabilities: Capabilities,
     /// Held across `KVM_SET_GSI_ROUTING`. Taken after a consumer's state; nothing is taken inside.
     table: Mutex<Table>,
+    /// GSIs whose last lease was dropped while a write was under way, which nobody who drops one
+    /// (a guest that gives a vector another message) waits for. A leaf: taken inside `table`.
+    returned: Mutex<Vec<Gsi>>,
     /// Tables the kernel took. Changed under `table`; what is leased now is in each of them.
     writes: AtomicU64,
 }
@@ -135,6 +138,7 @@ impl VmDomain {
                 routes: RouteTable::new(kernel.max_routes, embedder),
                 entries: Vec::new(),
             }),
+            returned: Mutex::default(),
             writes: AtomicU64::new(0),
         }))
     }
@@ -275,7 +279,23 @@ impl VmDomain {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // A panic inside leaves no half-made change: the table is changed in one step at the end.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for gsi in std::mem::take(&mut *self.returned()) {
+            table.routes.give_back(gsi);
+        }
+        table
+    }
+
+    fn returned(&self) -> MutexGuard<'_, Vec<Gsi>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One user of `gsi` less, now or with whatever looks at the table next.
+    fn give_back(&self, gsi: Gsi) {
+        match self.table.try_lock() {
+            Ok(mut table) => table.routes.give_back(gsi),
+            Err(_) => self.returned().push(gsi),
+        }
     }
 }
 
@@ -344,7 +364,7 @@ impl RouteLease {
 impl Drop for RouteLease {
     fn drop(&mut self) {
         if self.on_drop == OnDrop::GiveBack {
-            self.domain.table().routes.give_back(self.gsi);
+            self.domain.give_back(self.gsi);
         }
     }
 }

@@ -1,0 +1,399 @@
+//! What the manager does when something runs short, fires too often, is refused or takes long.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::ensure;
+use irqbroker::manager::CountInterrupts;
+use irqbroker::manager::DeviceShape;
+use irqbroker::manager::DeviceSource;
+use irqbroker::manager::InterruptCounts;
+use irqbroker::manager::Manager;
+use irqbroker::manager::ManagerOptions;
+use irqbroker_core::DeliveryState;
+use irqbroker_core::DeviceId;
+use irqbroker_core::Gsi;
+use irqbroker_core::LocalProducer;
+use irqbroker_core::MsiMessage;
+use irqbroker_core::Reason;
+use irqbroker_core::Wait;
+use irqbroker_kvm::DestinationIds;
+use irqbroker_kvm::EmbedderRoutes;
+use irqbroker_kvm::KernelCapabilities;
+use irqbroker_kvm::KvmErrno;
+use irqbroker_kvm::LineLevel;
+use irqbroker_kvm::MsiDelivery;
+use irqbroker_kvm::RouteEntry;
+use irqbroker_kvm::SimHost;
+use irqbroker_kvm::SimVm;
+use irqbroker_kvm::VmDomain;
+use irqbroker_kvm::VmIrq;
+use irqbroker_kvm::conformance::VmShape;
+use irqbroker_vfio::Raised;
+use irqbroker_vfio::SimDevice;
+use irqbroker_vfio::pci::IntxSource;
+use irqbroker_vfio::pci::MessageSource;
+use irqbroker_vfio::pci::VectorIndex;
+use libtest_mimic::Trial;
+
+use crate::manager_rig::GuestDriver;
+use crate::manager_rig::Rig;
+use crate::manager_rig::layout;
+use crate::manager_rig::vector;
+use crate::need::Need;
+use crate::need::story;
+use crate::world::SimWorld;
+use crate::world::World;
+use crate::world::message;
+use crate::world::on_both;
+
+pub(crate) fn stories() -> Vec<Trial> {
+    let mut stories = vec![
+        story(
+            "manager_busiest_vectors_get_the_gsis_there_are",
+            Need::Nothing,
+            overflow,
+        ),
+        story(
+            "manager_storm_of_a_kernel_device_is_seen_by_the_hosts_count",
+            Need::Nothing,
+            host_count,
+        ),
+        story(
+            "manager_access_does_not_wait_for_a_commit_of_routes",
+            Need::Nothing,
+            no_wait,
+        ),
+    ];
+    stories.extend(on_both(
+        "manager_storm_is_held_down_and_ends_by_itself",
+        storm,
+    ));
+    stories
+}
+
+fn reason(guest: &GuestDriver, at: u16) -> Option<Reason> {
+    let explained = guest.0.explain(MessageSource::Msix(VectorIndex(at)));
+    explained.delivery.map(|delivery| delivery.reason)
+}
+
+fn state(guest: &GuestDriver, at: u16) -> Option<DeliveryState> {
+    let explained = guest.0.explain(MessageSource::Msix(VectorIndex(at)));
+    explained.delivery.map(|delivery| delivery.state)
+}
+
+/// GSIs that the table of `overflow` has for messages, and vectors that want one.
+const ROOM: u16 = 4;
+const WANTED: u16 = 12;
+
+fn overflow() -> anyhow::Result<()> {
+    let pins = EmbedderRoutes::reserved(24);
+    let max_routes = u32::try_from(pins.entries().count())? + u32::from(ROOM);
+    // Reserved pins have no entries, and their GSIs are not to be had.
+    let max_routes = max_routes.max(24 + u32::from(ROOM));
+    let host = SimHost::default();
+    let capabilities = KernelCapabilities {
+        max_routes,
+        ..host.vm(VmShape::PC).capabilities()
+    };
+    let vm = host.vm_with(VmShape::PC, capabilities);
+    let domain = VmDomain::new(vm.clone(), pins, DestinationIds::Bits8)?;
+    let manager = Manager::new(domain, ManagerOptions::default())?;
+    let device = SimDevice::pci().intx().msi(1).msix(WANTED.into());
+    let rig = Rig::on(manager, "device", WANTED, device)?;
+    rig.guest
+        .enable_msix((0..WANTED).map(|at| (at, message(vector(at)))));
+    let mut raised = [0; WANTED as usize];
+    let mut now = Instant::now();
+    let settle = |rig: &Rig| -> anyhow::Result<()> {
+        while rig.manager.service(Wait::No)?.events > 0 {}
+        vm.pump();
+        Ok(())
+    };
+    settle(&rig)?;
+    let bypassed = |rig: &Rig| -> Vec<u16> {
+        let all = 0..WANTED;
+        all.filter(|at| state(&rig.guest, *at) == Some(DeliveryState::Bypass))
+            .collect()
+    };
+    ensure!(bypassed(&rig) == [0, 1, 2, 3], "{:?}", bypassed(&rig));
+    let limit = max_routes;
+    ensure!(reason(&rig.guest, 9) == Some(Reason::GsiExhausted { limit }));
+
+    // The last ones are busy, each more than the one before it.
+    for _ in 0..12 {
+        for at in 0..WANTED {
+            for _ in 0..(u32::from(at) * 10) {
+                rig.raise(at);
+                raised[usize::from(at)] += 1;
+                settle(&rig)?;
+            }
+        }
+        now += Duration::from_millis(100);
+        rig.manager.look(now);
+        settle(&rig)?;
+    }
+    for at in 0..WANTED {
+        let (found, owed) = (vm.delivered(vector(at)), raised[usize::from(at)]);
+        ensure!(found == owed, "vector {at}: {found} instead of {owed}");
+    }
+    let busy = bypassed(&rig);
+    ensure!(busy.len() == usize::from(ROOM), "{busy:?}");
+    ensure!(busy.iter().all(|at| *at >= 4), "{busy:?}");
+    ensure!(reason(&rig.guest, 0) == Some(Reason::Outpaced { limit }));
+
+    // A masked vector makes room for whoever is short.
+    rig.guest.mask(busy[0]);
+    now += Duration::from_millis(100);
+    rig.manager.look(now);
+    settle(&rig)?;
+    ensure!(
+        bypassed(&rig).len() == usize::from(ROOM),
+        "{:?}",
+        bypassed(&rig)
+    );
+    rig.guest.unmask(busy[0]);
+    settle(&rig)?;
+    rig.raise(busy[0]);
+    settle(&rig)?;
+    let found = vm.delivered(vector(busy[0]));
+    ensure!(found == raised[usize::from(busy[0])] + 1);
+    // And all of them once there is room.
+    for at in 0..ROOM * 2 {
+        rig.guest.mask(at);
+        rig.guest.set_message(at, message(vector(WANTED - 1)));
+        rig.guest.unmask(at);
+    }
+    for _ in 0..2 {
+        settle(&rig)?;
+        now += Duration::from_millis(100);
+        rig.manager.look(now);
+    }
+    settle(&rig)?;
+    ensure!(bypassed(&rig).len() == usize::from(WANTED));
+    Ok(())
+}
+
+fn storm(world: &dyn World) -> anyhow::Result<()> {
+    const LIMIT: u32 = 1000;
+    let options = ManagerOptions {
+        storm: Some(LIMIT),
+        ..ManagerOptions::default()
+    };
+    let manager = Manager::new(Arc::clone(world.domain()), options)?;
+    let head = LocalProducer::new("head")?;
+    let shape = DeviceShape {
+        layout: layout(1, IntxSource::Tracked),
+        device_id: None,
+    };
+    let source = DeviceSource::Local(vec![head.clone()]);
+    let guest = GuestDriver(manager.add_device("gpu", source, shape)?);
+    guest.enable_msix([(0, message(vector(0)))]);
+    let settle = || -> anyhow::Result<()> {
+        while manager.service(Wait::No)?.events > 0 {}
+        world.settle()
+    };
+    settle()?;
+    ensure!(state(&guest, 0) == Some(DeliveryState::Bypass));
+    // Far from the clock the service loop goes by, which must not look by itself.
+    let mut now = Instant::now() + Duration::from_secs(3600);
+    manager.look(now);
+    // Twice the limit for half a second.
+    (0..1000).for_each(|_| head.signal());
+    now += Duration::from_millis(500);
+    manager.look(now);
+    let storm = Reason::Storm { limit: LIMIT };
+    ensure!(reason(&guest, 0) == Some(storm), "{:?}", reason(&guest, 0));
+
+    settle()?;
+    const BURST: u64 = 2000;
+    let before = world.delivered(vector(0));
+    let began = Instant::now();
+    for _ in 0..BURST {
+        head.signal();
+        manager.service(Wait::No)?;
+    }
+    // The service loop begins a window every ten milliseconds, each with a share of ten.
+    let windows = began.elapsed().as_millis() / 10 + 2;
+    settle()?;
+    let passed = world.delivered(vector(0)) - before;
+    ensure!(
+        (1..=11 * windows).contains(&passed.into()),
+        "{passed} of {BURST} passed in {windows} windows"
+    );
+
+    for _ in 0..12 {
+        now += Duration::from_millis(100);
+        manager.look(now);
+        settle()?;
+    }
+    ensure!(state(&guest, 0) == Some(DeliveryState::Bypass));
+    let before = world.delivered(vector(0));
+    head.signal();
+    settle()?;
+    ensure!(world.delivered(vector(0)) == before + 1);
+    Ok(())
+}
+
+/// What a host would have counted.
+#[derive(Debug, Default)]
+struct HostCount(AtomicU64);
+
+impl CountInterrupts for HostCount {
+    fn read(&self) -> InterruptCounts {
+        let vector = MessageSource::Msix(VectorIndex(0));
+        // Relaxed: one thread.
+        let count = self.0.load(Ordering::Relaxed);
+        InterruptCounts::from([(("device".into(), vector), count)])
+    }
+}
+
+fn host_count() -> anyhow::Result<()> {
+    const LIMIT: u32 = 1000;
+    let world = SimWorld::new()?;
+    let host = Arc::new(HostCount::default());
+    let options = ManagerOptions {
+        storm: Some(LIMIT),
+        counts: Some(host.clone()),
+        ..ManagerOptions::default()
+    };
+    let rig = Rig::with(&world, 1, SimDevice::pci().intx().msi(1).msix(1), options)?;
+    rig.guest.enable_msix([(0, message(vector(0)))]);
+    rig.settle(&world)?;
+    ensure!(state(&rig.guest, 0) == Some(DeliveryState::Bypass));
+    // Far from the clock the service loop goes by, which must not look by itself.
+    let mut now = Instant::now() + Duration::from_secs(3600);
+    let mut second = |interrupts: u64| {
+        host.0.fetch_add(interrupts, Ordering::Relaxed);
+        now += Duration::from_secs(1);
+        rig.manager.look(now);
+        rig.settle(&world)
+    };
+    second(0)?;
+    second(900)?;
+    ensure!(state(&rig.guest, 0) == Some(DeliveryState::Bypass));
+    second(5000)?;
+    let storm = Reason::Storm { limit: LIMIT };
+    ensure!(reason(&rig.guest, 0) == Some(storm));
+    second(600)?;
+    ensure!(
+        reason(&rig.guest, 0) == Some(storm),
+        "not half of the limit"
+    );
+    second(10)?;
+    second(10)?;
+    ensure!(state(&rig.guest, 0) == Some(DeliveryState::Bypass));
+    rig.raise(0);
+    rig.settle(&world)?;
+    ensure!(world.delivered(vector(0)) == 1);
+    Ok(())
+}
+
+/// A VM whose commits take until they are let through.
+#[derive(Debug)]
+struct SlowVm {
+    vm: Arc<SimVm>,
+    began: mpsc::Sender<()>,
+    may_end: Mutex<mpsc::Receiver<()>>,
+}
+
+impl VmIrq for SlowVm {
+    fn capabilities(&self) -> KernelCapabilities {
+        self.vm.capabilities()
+    }
+    fn commit_routes(&self, table: &[RouteEntry]) -> Result<(), KvmErrno> {
+        // Nobody listens any more once the story is over.
+        let _ = self.began.send(());
+        let may_end = self.may_end.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = may_end.recv();
+        self.vm.commit_routes(table)
+    }
+    fn assign_irqfd(&self, event: BorrowedFd<'_>, gsi: Gsi) -> Result<(), KvmErrno> {
+        self.vm.assign_irqfd(event, gsi)
+    }
+    fn assign_resample_irqfd(
+        &self,
+        event: BorrowedFd<'_>,
+        resample: BorrowedFd<'_>,
+        gsi: Gsi,
+    ) -> Result<(), KvmErrno> {
+        self.vm.assign_resample_irqfd(event, resample, gsi)
+    }
+    fn deassign_irqfd(&self, event: BorrowedFd<'_>, gsi: Gsi) -> Result<(), KvmErrno> {
+        self.vm.deassign_irqfd(event, gsi)
+    }
+    fn signal_msi(
+        &self,
+        message: MsiMessage,
+        device: Option<DeviceId>,
+    ) -> Result<MsiDelivery, KvmErrno> {
+        self.vm.signal_msi(message, device)
+    }
+    fn set_line(&self, gsi: Gsi, level: LineLevel) -> Result<(), KvmErrno> {
+        self.vm.set_line(gsi, level)
+    }
+}
+
+fn no_wait() -> anyhow::Result<()> {
+    let (began, commits) = mpsc::channel();
+    let (let_through, may_end) = mpsc::channel();
+    let vm = Arc::new(SlowVm {
+        vm: SimHost::default().vm(VmShape::PC),
+        began,
+        may_end: Mutex::new(may_end),
+    });
+    let domain = VmDomain::new(vm.clone(), EmbedderRoutes::pc_pins(), DestinationIds::Bits8)?;
+    let manager = Manager::new(domain, ManagerOptions::default())?;
+    let device = SimDevice::pci().intx().msi(1).msix(64);
+    let rig = Rig::on(manager, "device", 64, device)?;
+    let guest = &rig.guest;
+    guest.enable_msix((0..8).map(|at| (at, message(vector(at)))));
+    let_through.send(())?;
+    while rig.manager.service(Wait::No)?.events > 0 {}
+    commits.recv()?;
+
+    // A new vector makes the service loop commit, which takes as long as this story lasts.
+    guest.set_message(8, message(vector(8)));
+    guest.unmask(8);
+    std::thread::scope(|scope| -> anyhow::Result<()> {
+        let service = scope.spawn(|| rig.manager.service(Wait::Forever));
+        commits.recv()?;
+        // All of these come back, or the story hangs: a new vector, another message for one that
+        // has a route and for one that waits for it, mask, unmask, a look at the pending bits.
+        guest.set_message(9, message(vector(9)));
+        guest.unmask(9);
+        guest.set_message(0, message(vector(20)));
+        guest.mask(1);
+        guest.set_message(1, message(vector(21)));
+        guest.unmask(1);
+        guest.set_message(8, message(vector(22)));
+        guest.mask(2);
+        ensure!(!guest.is_pending(2));
+        guest.unmask(2);
+        rig.raise(2);
+        guest.mask(9);
+        let_through.send(())?;
+        // And one for what has come up meanwhile.
+        let_through.send(())?;
+        ensure!(service.join().is_ok_and(|serviced| serviced.is_ok()));
+        Ok(())
+    })?;
+    let_through.send(())?;
+    let_through.send(())?;
+    while rig.manager.service(Wait::No)?.events > 0 {}
+    for at in [0, 1, 2, 8] {
+        let raised = rig.raise(at);
+        ensure!(raised == Raised::Signalled, "{raised:?}");
+        vm.vm.pump();
+    }
+    let found = [0, 20, 1, 21, 2, 8, 22].map(|at| vm.vm.delivered(vector(at)));
+    ensure!(found == [0, 1, 0, 1, 2, 0, 1], "{found:?}");
+    Ok(())
+}
