@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use anyhow::ensure;
+use irqbroker_vfio::abi::IrqIndex;
 
 use crate::command::irqbroker;
 use crate::devices;
@@ -16,13 +17,18 @@ pub(crate) fn vgpu(_machine: &Machine) -> anyhow::Result<Findings> {
     bypassed(&["demo", "--seconds", "2"])
 }
 
-/// A network card's MSI-X and an edu's MSI, raised by VFIO's loopback.
+/// A network card's MSI-X and an edu's MSI and line, raised by VFIO's loopback.
 pub(crate) fn vfio(_machine: &Machine) -> anyhow::Result<Findings> {
     let mut account = Account::default();
     let mut findings = Findings::default();
-    for (name, id, vectors) in [("e1000e", e1000e::ID, e1000e::VECTORS), ("edu", edu::ID, 1)] {
+    for (name, id, irq, vectors) in [
+        ("e1000e", e1000e::ID, IrqIndex::MSIX, e1000e::VECTORS),
+        ("edu", edu::ID, IrqIndex::MSI, 1),
+        ("edu-intx", edu::ID, IrqIndex::INTX, 1),
+    ] {
         let source = format!("vfio:{}", devices::address(id)?);
-        let told = bypassed(&["demo", "--seconds", "2", "--source", &source])?;
+        let irq = irq.to_string();
+        let told = bypassed(&["demo", "--seconds", "2", "--source", &source, "--irq", &irq])?;
         let counted = told.account.context("nothing counted")?;
         // Two seconds of sixty each, less what a slow start costs.
         let least = u64::from(vectors) * 60;

@@ -10,6 +10,7 @@ use irqbroker_core::Producer;
 use irqbroker_core::Token;
 use irqbroker_vfio::DeviceAddress;
 use irqbroker_vfio::DeviceFd;
+use irqbroker_vfio::HostIrq;
 use irqbroker_vfio::IndexProducers;
 use irqbroker_vfio::Opener;
 use irqbroker_vfio::PciAddress;
@@ -17,8 +18,6 @@ use irqbroker_vfio::ProducerDevice;
 use irqbroker_vfio::Through;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::IrqIndex;
-
-use crate::host_irq::HostIrq;
 
 const DEVICES: &str = "/sys/bus/pci/devices";
 
@@ -91,13 +90,20 @@ impl Opened {
 impl Index {
     /// Binds these of its interrupts, with one request.
     pub(crate) fn bind(&self, range: Range<u32>) -> anyhow::Result<Vec<Source>> {
+        // `0000:00:05.0.msix`
+        let name = self.0.name();
+        let (address, _) = name.rsplit_once('.').context("an index without a device")?;
         let producers = self.0.bind(range)?;
-        let sources = producers.into_iter().map(|producer| Source {
-            token: producer.token().clone(),
-            host: HostIrq::of(&self.0, producer.sub_index()),
-            producer,
+        let sources = producers.into_iter().map(|producer| {
+            let index = self.0.info().index;
+            let host = HostIrq::of(address, index, producer.sub_index());
+            Ok(Source {
+                token: producer.token().clone(),
+                host: host.context("not an interrupt of the host")?,
+                producer,
+            })
         });
-        Ok(sources.collect())
+        sources.collect()
     }
 
     /// Binds the only one.

@@ -12,13 +12,13 @@ use irqbroker_core::ProducerHandle;
 use irqbroker_core::Registry;
 use irqbroker_core::RelayThread;
 use irqbroker_core::Token;
+use irqbroker_vfio::HostIrq;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
 
 use crate::devices::Source;
 use crate::findings::Account;
-use crate::host_irq::HostIrq;
 use crate::nested::Nested;
 use crate::nested::message;
 

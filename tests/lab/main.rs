@@ -18,7 +18,6 @@ mod errno_conformance;
 mod findings;
 #[path = "../it/guest_rig.rs"]
 mod guest_rig;
-mod host_irq;
 mod irqbypass;
 mod kvm_conformance;
 mod link;
