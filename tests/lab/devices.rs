@@ -81,6 +81,11 @@ impl Opened {
         Arc::clone(self.producers.device())
     }
 
+    /// The device, for whoever takes its indexes.
+    pub(crate) fn producers(&self) -> Arc<ProducerDevice> {
+        Arc::clone(&self.producers)
+    }
+
     /// Takes one of its indexes.
     pub(crate) fn index(&self, index: IrqIndex) -> anyhow::Result<Index> {
         Ok(Index(self.producers.index(index)?))

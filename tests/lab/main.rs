@@ -22,6 +22,7 @@ mod irqbypass;
 mod kvm_conformance;
 mod link;
 mod machine;
+mod manager_nvme;
 mod nested;
 mod registers;
 mod story;
@@ -51,6 +52,7 @@ const STORIES: &[Story] = &[
     Story::new("e1000e-device", e1000e_device::run),
     Story::new("vgpu-qemu-bochs", vgpu_bochs::run),
     Story::new("vgpu-qemu-vfio", vgpu_vfio::run),
+    Story::new("manager-nvme", manager_nvme::run),
     Story::new("cdev", cdev::run),
     Story::new("irqbypass-producer-first", irqbypass::producer_first),
     Story::new("irqbypass-consumer-first", irqbypass::consumer_first),

@@ -10,6 +10,9 @@ boot() {
     local seconds=$1 kernel=$2 initrd=$3 folder=$4 name
     # The edu device and a network card, without its boot ROM, which would look for a network for seconds.
     local devices=(-device "intel-iommu,intremap=on,caching-mode=on" -device "edu,addr=4" -device "e1000e,addr=5,romfile=")
+    # A disk of zeros with as many vectors as MSI-X can have.
+    devices+=(-drive "if=none,id=zeros,driver=null-co,read-zeroes=on,size=64M"
+        -device "nvme,drive=zeros,serial=lab,addr=8,msix_qsize=2048")
     # And our vGPU, whose socket takes nothing but JSON.
     # shellcheck disable=SC2154 # of lib/vgpu.sh
     local socket="{\"type\":\"unix\",\"path\":\"$vgpu_socket\"}"
