@@ -37,7 +37,7 @@ use crate::need::story;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A VM whose delivered interrupts can be counted.
-pub(crate) trait World: Debug {
+pub(crate) trait World: Debug + Sync {
     /// The VM's interrupt side.
     fn domain(&self) -> &Arc<VmDomain>;
 
@@ -46,6 +46,11 @@ pub(crate) trait World: Debug {
 
     /// Waits until what has reached the VM has been counted.
     fn settle(&self) -> anyhow::Result<()>;
+
+    /// The irqfds take what has just been written. Nothing to do for a kernel, whose irqfds run inside
+    /// the write; for the simulator an event stays in its counter until then, where whoever reads the
+    /// counter on another thread would have it.
+    fn pump(&self) {}
 
     /// Interrupts the VM has taken with this vector.
     fn delivered(&self, vector: Vector) -> u64;
@@ -117,8 +122,12 @@ impl World for SimWorld {
     }
 
     fn settle(&self) -> anyhow::Result<()> {
-        self.vm.inner().pump();
+        self.pump();
         Ok(())
+    }
+
+    fn pump(&self) {
+        self.vm.inner().pump();
     }
 
     fn delivered(&self, vector: Vector) -> u64 {
