@@ -10,7 +10,7 @@
 //!
 //! | feature | gives |
 //! |---|---|
-//! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample; [`adapters`] |
+//! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample; [`adapters`], [`remapping`] |
 //! | `vfio` (default) | [`vfio`]: VFIO devices as producers; [`manager`] |
 //! | `vgpu` (default) | [`vgpu`]: a vGPU whose vblanks are producers |
 //! | `posted` | `posted`: posted delivery for VMs without local APICs in the kernel |
@@ -25,6 +25,8 @@ pub mod adapters;
 pub mod manager;
 #[cfg(feature = "posted")]
 pub mod posted;
+#[cfg(feature = "kvm")]
+pub mod remapping;
 
 pub use irqbroker_core::*;
 #[cfg(feature = "kvm")]

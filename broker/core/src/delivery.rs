@@ -77,6 +77,12 @@ pub enum Reason {
     UserSpaceConsumer,
     /// The producer signals an eventfd, which the relay claims to post.
     EventfdFed,
+    /// The remapping entry is the host's again, since the message cannot be posted: what the device
+    /// sends reaches user space, which makes the interrupt itself.
+    HostEntry(Unpostable),
+    /// The guest's remapping tables are asked with the next interrupt: they had no translation, or
+    /// the guest has invalidated it.
+    Untranslated,
     /// The VM has no in-kernel irqchip, so the kernel cannot inject.
     NoInKernelIrqchip,
     /// The kernel lacks irqfd.
@@ -127,6 +133,8 @@ impl fmt::Display for Reason {
             Self::Held => f.write_str("waits for the end of a hold"),
             Self::UserSpaceConsumer => f.write_str("the consumer lives in user space"),
             Self::EventfdFed => f.write_str("the relay claims an eventfd and posts"),
+            Self::HostEntry(why) => write!(f, "the message cannot be posted: {why}"),
+            Self::Untranslated => f.write_str("translated anew with the next interrupt"),
             Self::NoInKernelIrqchip => f.write_str("the vm has no in-kernel irqchip"),
             Self::NoIrqfd => f.write_str("the kernel lacks irqfd"),
             Self::NoResample => f.write_str("level interrupts need a full in-kernel irqchip"),
@@ -144,6 +152,30 @@ impl fmt::Display for Reason {
                     "the kernel refused the irqfd on gsi {gsi} (errno {errno})"
                 )
             }
+        }
+    }
+}
+
+/// What keeps a message from being posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unpostable {
+    /// Its delivery mode is neither fixed nor lowest priority.
+    DeliveryMode(u8),
+    /// Its vector is one of the first sixteen.
+    IllegalVector(u8),
+    /// It reaches no vCPU.
+    NoVcpu,
+    /// It reaches several, and none is to be chosen.
+    SeveralVcpus,
+}
+
+impl fmt::Display for Unpostable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeliveryMode(mode) => write!(f, "delivery mode {mode}"),
+            Self::IllegalVector(vector) => write!(f, "illegal vector {vector}"),
+            Self::NoVcpu => f.write_str("it reaches no vcpu"),
+            Self::SeveralVcpus => f.write_str("it reaches several vcpus"),
         }
     }
 }

@@ -32,6 +32,7 @@ mod token_fd;
 pub use delivery::Delivery;
 pub use delivery::DeliveryState;
 pub use delivery::Reason;
+pub use delivery::Unpostable;
 pub use error::LinkError;
 pub use error::RegisterError;
 pub use error::RegistryError;

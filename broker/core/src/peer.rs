@@ -13,6 +13,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::delivery::Reason;
+use crate::ids::LinkId;
 use crate::info::ConsumerInfo;
 use crate::info::MsiMessage;
 use crate::info::ProducerInfo;
@@ -108,7 +109,11 @@ pub trait Consumer: Debug + Send + Sync {
     /// A name for people: `vm0.msi3`.
     fn name(&self) -> String;
 
-    /// The answer to what a producer tells: how it will be delivered, what it needs. A pure query.
+    /// The link it has become part of, told once, before anything is connected.
+    fn registered(&self, _link: LinkId) {}
+
+    /// The answer to what a producer tells: how it will be delivered, what it needs. A pure query,
+    /// asked again after each change of the message.
     fn answer(&self, producer: &ProducerInfo) -> ConsumerInfo;
 
     /// Accept the producer whose events come through `token`. Nothing is delivered yet.
@@ -204,6 +209,12 @@ pub trait Bypass {
 
     /// Give the route back. Only while detached.
     fn release(&self);
+
+    /// Whether the cause of a refusal or a [demotion](crate::Registry::demote) is gone. Asked after
+    /// each interrupt that the relay has injected meanwhile; the next batch then tries again.
+    fn has_recovered(&self) -> bool {
+        false
+    }
 }
 
 /// What a level consumer does while its link is in relay: the guest's EOI is seen only through a
@@ -229,6 +240,7 @@ pub trait LevelRelay {
 pub trait Retarget {
     /// Use `message` from the next [`Consumer::inject`] and [`Bypass::prepare`] on; gives back the
     /// old route. Only while detached, but for a consumer that posts: interrupts flow meanwhile.
+    /// How the new message is delivered is for [`Consumer::answer`] to say.
     ///
     /// # Errors
     ///

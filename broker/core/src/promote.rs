@@ -106,6 +106,17 @@ impl Shared {
         Some(held)
     }
 
+    /// Queues the link for a promotion at the end of the service round that calls.
+    pub(crate) fn queue(&self, id: LinkId, queued: &mut bool) {
+        if !std::mem::replace(queued, true) {
+            let mut promotions = self
+                .promotions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            promotions.queue.push(id);
+        }
+    }
+
     /// Wakes the service loop, once for all that is queued till it comes.
     fn kick_for(&self, promotions: &mut Promotions) {
         if !promotions.queue.is_empty() && !std::mem::replace(&mut promotions.kicked, true) {

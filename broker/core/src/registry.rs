@@ -135,6 +135,10 @@ impl Registry {
                 holder,
             });
         }
+        if let Newcomer::Consumer(consumer) = &newcomer {
+            let _callbacks = Callbacks::begin();
+            consumer.registered(id);
+        }
         newcomer.put_into(link);
         self.shared.subscribers.tell(Event::Registered {
             link: id,
@@ -266,6 +270,29 @@ impl Registry {
             }
             shared.settle_now(id, link)?;
             Ok(link.delivery)
+        })
+    }
+
+    /// Takes a link off the kernel for `reason`, until its consumer
+    /// [has recovered](crate::Bypass::has_recovered), its message changes or it is
+    /// [promoted](Self::promote). After return nothing comes of what the kernel was told before.
+    ///
+    /// A link that the kernel does not have costs no system call.
+    ///
+    /// # Errors
+    ///
+    /// See [`LinkError`]; the link is as it was.
+    pub fn demote(&self, id: LinkId, reason: Reason) -> Result<(), LinkError> {
+        self.change(id, |shared, link| {
+            let Some(joint) = &mut link.joint else {
+                return Ok(());
+            };
+            let old = joint.refused.replace(reason);
+            shared.settle(id, link).inspect_err(|_| {
+                if let Some(joint) = &mut link.joint {
+                    joint.refused = old;
+                }
+            })
         })
     }
 
@@ -408,6 +435,9 @@ mod connect_tests;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod delivery_tests;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod demote_tests;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod fakes;

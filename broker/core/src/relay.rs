@@ -10,10 +10,14 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use crate::delivery::Delivery;
 use crate::delivery::DeliveryState;
+use crate::delivery::Reason;
 use crate::error::ServiceError;
 use crate::event::Event;
 use crate::ids::LinkId;
+use crate::link::Aim;
+use crate::link::Link;
 use crate::link::Polled;
 use crate::poller::Ready;
 use crate::poller::Wait;
@@ -30,13 +34,30 @@ pub struct Serviced {
     pub injected: usize,
 }
 
+/// What became of a report.
+enum Forwarded {
+    /// No interrupt.
+    Nothing,
+    /// One interrupt.
+    Injected,
+    /// One interrupt, and the link waits to be promoted again.
+    Recovered,
+}
+
 impl Shared {
     pub(crate) fn service(&self, wait: Wait) -> Result<Serviced, ServiceError> {
         let mut done = Serviced::default();
-        let mut kicked = false;
+        let mut due = false;
         let waited = self.poller.wait(wait, |ready| match ready {
-            Ready::Kick => kicked = true,
-            Ready::Source(id) => done.injected += usize::from(self.forward(id)),
+            Ready::Kick => due = true,
+            Ready::Source(id) => match self.forward(id) {
+                Forwarded::Nothing => {}
+                Forwarded::Injected => done.injected += 1,
+                Forwarded::Recovered => {
+                    done.injected += 1;
+                    due = true;
+                }
+            },
             Ready::Resample(id) => self.unmask_after_eoi(id),
         });
         self.counts.waits.fetch_add(1, Ordering::Relaxed);
@@ -45,22 +66,22 @@ impl Shared {
             Err(Errno::INTR) => 0,
             Err(source) => return Err(ServiceError { source }),
         };
-        if kicked {
+        if due {
             self.promote_queued();
         }
         Ok(done)
     }
 
     /// Claims what stands in the link's eventfd and injects one interrupt for it.
-    fn forward(&self, id: LinkId) -> bool {
+    fn forward(&self, id: LinkId) -> Forwarded {
         let Some(mut occupied) = self.table.lock(id) else {
-            return false;
+            return Forwarded::Nothing;
         };
         let Some(link) = occupied.body() else {
-            return false;
+            return Forwarded::Nothing;
         };
         let (Some(joint), Some(consumer)) = (&mut link.joint, &link.consumer) else {
-            return false;
+            return Forwarded::Nothing;
         };
         // A link that posts is fed by the relay unless its producer calls the consumer itself.
         let fed_here = match link.delivery.state {
@@ -73,12 +94,12 @@ impl Shared {
             // then one that keeps firing wakes nobody.
             self.poller.disarm(link.token.as_fd());
             joint.polled = Polled::No;
-            return false;
+            return Forwarded::Nothing;
         }
         self.counts.claims.fetch_add(1, Ordering::Relaxed);
         let count = claim(link.token.as_fd(), joint.polled);
         if count == 0 {
-            return false;
+            return Forwarded::Nothing;
         }
         link.counters.claimed = link.counters.claimed.saturating_add(count);
         let _callbacks = Callbacks::begin();
@@ -86,7 +107,11 @@ impl Shared {
         match consumer.inject() {
             Ok(()) => {
                 link.counters.relayed += 1;
-                true
+                if self.recover(id, link) {
+                    Forwarded::Recovered
+                } else {
+                    Forwarded::Injected
+                }
             }
             Err(error) => {
                 // Said once: a dead VM refuses every one.
@@ -95,9 +120,36 @@ impl Shared {
                     self.subscribers.tell(Event::InjectFailed { link: id });
                 }
                 link.counters.inject_failures += 1;
-                false
+                Forwarded::Nothing
             }
         }
+    }
+
+    /// Queues a link for promotion if what kept it in relay is gone.
+    fn recover(&self, id: LinkId, link: &mut Link) -> bool {
+        let (Some(joint), Some(consumer)) = (&mut link.joint, &link.consumer) else {
+            return false;
+        };
+        let recovered = joint.refused.is_some()
+            && consumer
+                .bypass()
+                .is_some_and(|bypass| bypass.has_recovered());
+        if !recovered {
+            return false;
+        }
+        joint.refused = None;
+        if link.aim() != Some(Aim::Bypass) {
+            return false;
+        }
+        if let Some(joint) = &mut link.joint {
+            self.queue(id, &mut joint.queued);
+        }
+        let pending = Delivery {
+            state: DeliveryState::Relay,
+            reason: Reason::PromotionPending,
+        };
+        self.set_delivery(id, link, pending);
+        true
     }
 
     /// The guest has served a level interrupt: the source may fire again.

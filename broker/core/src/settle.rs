@@ -257,10 +257,8 @@ impl Shared {
         let changed = retarget
             .set_message(message)
             .map_err(|source| LinkError::Message { link: id, source });
-        if changed.is_ok()
-            && let Some(joint) = &mut link.joint
-        {
-            joint.refused = None;
+        if changed.is_ok() {
+            self.ask_again(id, link)?;
         }
         // Also after a refusal: the irqfd goes back to where it was.
         let settled = if changed.is_ok() {
@@ -269,6 +267,26 @@ impl Shared {
             self.settle_now(id, link)
         };
         changed.and(settled)
+    }
+
+    /// The consumer has another message, which it may have to deliver in another way.
+    fn ask_again(&self, id: LinkId, link: &mut Link) -> Result<(), LinkError> {
+        let (Some(joint), Some(producer), Some(consumer)) =
+            (&mut link.joint, &link.producer, &link.consumer)
+        else {
+            return Ok(());
+        };
+        let delivers = consumer.answer(&producer.info()).delivers;
+        joint.refused = None;
+        // Whoever calls past the eventfd stops before the relay takes over.
+        if joint.attached && joint.delivers != delivers {
+            self.detach(id, link)?;
+            link.counters.demotions += 1;
+        }
+        if let Some(joint) = &mut link.joint {
+            joint.delivers = delivers;
+        }
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::delivery::Delivery;
 use crate::ids::EventId;
 use crate::ids::LinkId;
+use crate::info::ProducerInfo;
 use crate::info::RouteInfo;
 use crate::link::Link;
 use crate::link::LinkCounters;
@@ -17,6 +18,8 @@ pub struct LinkSnapshot {
     pub event: EventId,
     /// The producer's name.
     pub producer: Option<String>,
+    /// What the producer tells of itself.
+    pub source: Option<ProducerInfo>,
     /// The consumer's name.
     pub consumer: Option<String>,
     /// How its interrupts travel, and why not on a better way.
@@ -35,6 +38,7 @@ impl LinkSnapshot {
             id,
             event: link.token.id(),
             producer: link.producer.as_ref().map(|producer| producer.name()),
+            source: link.producer.as_ref().map(|producer| producer.info()),
             consumer: link.consumer.as_ref().map(|consumer| consumer.name()),
             delivery: link.delivery,
             route: link.consumer.as_ref().and_then(|consumer| consumer.route()),

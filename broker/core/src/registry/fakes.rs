@@ -164,6 +164,7 @@ pub(super) struct FakeConsumer {
     pub(super) delivers: Delivers,
     pub(super) resample: Option<ResampleEvent>,
     pub(super) injected: AtomicUsize,
+    pub(super) recovered: AtomicBool,
     message: Mutex<MsiMessage>,
     committed: AtomicBool,
 }
@@ -189,6 +190,7 @@ impl FakeConsumer {
             delivers,
             resample: Some(ResampleEvent::new(Arc::new(event()))),
             injected: AtomicUsize::new(0),
+            recovered: AtomicBool::new(false),
             message: Mutex::new(MsiMessage {
                 address: 0xfee0_0000,
                 data: 0x40,
@@ -267,6 +269,9 @@ impl Bypass for FakeConsumer {
     fn release(&self) {
         self.committed.store(false, SeqCst);
         let _ = self.log.call("c.release");
+    }
+    fn has_recovered(&self) -> bool {
+        self.recovered.load(SeqCst)
     }
 }
 

@@ -1,0 +1,39 @@
+//! What can go wrong behind a guest's remapping unit.
+
+use irqbroker_core::LinkError;
+use irqbroker_core::LinkId;
+use irqbroker_core::Rid;
+use posted_irq::WideDestination;
+
+/// The guest's tables lead where no message of this VM's leads. The interrupt is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Undeliverable {
+    /// To a local APIC whose id needs more bits than the VM's messages have.
+    #[error("the entry leads beyond the vm's messages")]
+    Destination(#[source] WideDestination),
+    /// Into a descriptor or a backing page of the guest's, which it was not offered.
+    #[error("the entry posts into guest memory")]
+    GuestDescriptor,
+}
+
+/// The producer is another device than the one whose entries are looked at. Nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("producer is {producer}, the message is one of {device}")]
+pub struct SourceRefused {
+    /// The producer's id.
+    pub producer: Rid,
+    /// The device's.
+    pub device: Rid,
+}
+
+/// A link could not be taken off the kernel, which may still deliver by what the guest has
+/// invalidated. All others have been.
+#[derive(Debug, thiserror::Error)]
+#[error("link {link} keeps an invalidated translation")]
+pub struct InvalidateError {
+    /// The link; the first of them, if there are several.
+    pub link: LinkId,
+    /// What failed.
+    #[source]
+    pub source: LinkError,
+}
