@@ -24,6 +24,9 @@ mod posted;
 mod posted_guest;
 mod posted_soak;
 mod refusals;
+mod remapping;
+mod remapping_rig;
+mod remapping_soak;
 mod world;
 
 use std::process::ExitCode;
@@ -56,6 +59,8 @@ fn main() -> ExitCode {
         manager_random::stories(),
         manager_refused::stories(),
         refusals::stories(),
+        remapping::stories(),
+        remapping_soak::stories(),
         no_loss::stories(),
         posted::stories(),
     ]

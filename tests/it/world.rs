@@ -13,6 +13,7 @@ use irqbroker_core::Vector;
 use irqbroker_guest::CoreId;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::GuestVm;
+use irqbroker_guest::Irqchip;
 use irqbroker_guest::RunOptions;
 use irqbroker_guest::RunningGuest;
 use irqbroker_guest::pin_current_thread;
@@ -20,6 +21,7 @@ use irqbroker_kvm::CountingVm;
 use irqbroker_kvm::DestinationIds;
 use irqbroker_kvm::EmbedderRoutes;
 use irqbroker_kvm::IoctlCounts;
+use irqbroker_kvm::IrqchipMode;
 use irqbroker_kvm::SimHost;
 use irqbroker_kvm::SimVm;
 use irqbroker_kvm::VmDomain;
@@ -35,6 +37,9 @@ use crate::need::story;
 
 /// How long a guest may take to serve what has reached it. Only a broken one comes near.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// GSIs kept for the pins of a user-space IOAPIC, as many as a PC's has.
+const SPLIT_PINS: u8 = 24;
 
 /// A VM whose delivered interrupts can be counted.
 pub(crate) trait World: Debug + Sync {
@@ -110,6 +115,18 @@ impl SimWorld {
         let domain = VmDomain::new(vm.clone(), EmbedderRoutes::pc_pins(), DestinationIds::Bits8)?;
         Ok(Self { vm, domain })
     }
+
+    /// With local APICs in the kernel only, and wide ids.
+    pub(crate) fn split() -> anyhow::Result<Self> {
+        let shape = VmShape {
+            irqchip: IrqchipMode::Split,
+            destination_ids: DestinationIds::Bits32,
+        };
+        let vm = Arc::new(CountingVm::new(SimHost::default().vm(shape)));
+        let pins = EmbedderRoutes::reserved(SPLIT_PINS.into());
+        let domain = VmDomain::new(vm.clone(), pins, DestinationIds::Bits32)?;
+        Ok(Self { vm, domain })
+    }
 }
 
 impl World for SimWorld {
@@ -167,6 +184,24 @@ impl KvmWorld {
         let guest = guest.run(RunOptions::default())?;
         let vm = Arc::new(CountingVm::new(VmIrqFd::new(guest.vm())));
         let domain = VmDomain::new(vm.clone(), EmbedderRoutes::pc_pins(), DestinationIds::Bits8)?;
+        Ok(Self {
+            vm,
+            domain,
+            guest,
+            work: LapicRig::new(KernelProfile::default())?,
+        })
+    }
+
+    /// With local APICs in the kernel only, and wide ids.
+    pub(crate) fn split() -> anyhow::Result<Self> {
+        let reserved_pins = SPLIT_PINS;
+        let guest = GuestVm::builder()
+            .irqchip(Irqchip::Split { reserved_pins })
+            .build()?
+            .run(RunOptions::default())?;
+        let vm = Arc::new(CountingVm::new(VmIrqFd::new(guest.vm())));
+        let pins = EmbedderRoutes::reserved(reserved_pins.into());
+        let domain = VmDomain::new(vm.clone(), pins, DestinationIds::Bits32)?;
         Ok(Self {
             vm,
             domain,
