@@ -341,7 +341,10 @@ fn garbage(world: &dyn World) -> anyhow::Result<()> {
     }
     // Not 23h and 27h: the whole table is memory, and descriptors are not offered.
     for code in [0x20, 0x21, 0x22, 0x24, 0x25, 0x26] {
-        ensure!(seen.contains(&code), "fault {code:#x} was never met: {seen:x?}");
+        ensure!(
+            seen.contains(&code),
+            "fault {code:#x} was never met: {seen:x?}"
+        );
     }
     let before = world.delivered(OLD);
     other.source.signal();
