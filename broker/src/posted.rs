@@ -25,9 +25,7 @@ mod vcpu;
 mod vm;
 
 pub use apic::ApicRegisters;
-pub use consumer::MessageNotPosted;
 pub use consumer::PostedConsumer;
-pub use consumer::PostedMsiError;
 pub use consumer::ProducerNotPosted;
 pub use posted_irq::ApicMode;
 pub use posted_irq::Blocked;
@@ -42,6 +40,7 @@ pub use posted_irq::VcpuId;
 pub use posted_irq::VtdFaultReason;
 pub use processors::VcpuKick;
 pub use vcpu::PostedVcpu;
+pub use vm::EntryCounts;
 pub use vm::MessageFault;
 pub use vm::PostedVm;
 pub use vm::VcpuSetup;

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 
 use crate::ids::VcpuId;
+use crate::request::ApicRequest;
+use crate::resolve;
 
 /// x2APIC's own broadcast id.
 pub(crate) const X2APIC_BROADCAST: u32 = u32::MAX;
@@ -175,6 +177,14 @@ impl ApicMap {
     #[must_use]
     pub fn apics(&self) -> &[LocalApic] {
         &self.apics
+    }
+
+    /// All vCPUs that a request reaches, before one of them is chosen if one is to be.
+    pub fn reached<'a>(&'a self, request: &'a ApicRequest) -> impl Iterator<Item = VcpuId> + 'a {
+        let apics = self.apics.iter();
+        apics
+            .filter(|apic| resolve::accepts(apic, request, self))
+            .map(|apic| apic.vcpu)
     }
 
     fn add_logical(&mut self, at: usize) {

@@ -101,7 +101,7 @@ fn is_broadcast(request: &ApicRequest, map: &ApicMap) -> bool {
 }
 
 /// `kvm_apic_match_dest` for a request that no APIC sent.
-fn accepts(apic: &LocalApic, request: &ApicRequest, map: &ApicMap) -> bool {
+pub(crate) fn accepts(apic: &LocalApic, request: &ApicRequest, map: &ApicMap) -> bool {
     match request.shorthand {
         Shorthand::None => {}
         Shorthand::Itself => return false,

@@ -12,11 +12,13 @@ use irqbroker_core::Delivers;
 use irqbroker_core::MsiMessage;
 use irqbroker_core::PeerError;
 use irqbroker_core::ProducerInfo;
+use irqbroker_core::Reason;
 use irqbroker_core::Retarget;
 use irqbroker_core::Rid;
 use irqbroker_core::RouteInfo;
 use irqbroker_core::Token;
 use irqbroker_core::Trigger;
+use irqbroker_core::Unpostable;
 use posted_irq::BindingEvent;
 use posted_irq::BindingWrite;
 use posted_irq::IrteBinding;
@@ -35,45 +37,7 @@ use posted_irq::VtdRemapped;
 
 use super::MessageFault;
 use super::PostedVm;
-
-/// Below, vectors are illegal in a message (Intel SDM 3A, "Valid Interrupt Vectors").
-const FIRST_LEGAL: u8 = 16;
-
-/// The guest's message cannot be posted. Nothing has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MessageNotPosted {
-    /// Its vector is one of the first sixteen.
-    #[error("vector {vector:#04x} is illegal in a message")]
-    IllegalVector {
-        /// The vector.
-        vector: u8,
-    },
-    /// By KVM's rules it is not one for posting.
-    #[error("message {address:#x}/{data:#x} cannot be posted")]
-    Route {
-        /// Its address.
-        address: u64,
-        /// Its data.
-        data: u32,
-        /// Why.
-        #[source]
-        source: NotPosted,
-    },
-    /// The entry could not be written.
-    #[error("the remapping entry could not be written")]
-    Entry(#[source] TableError),
-}
-
-/// A consumer could not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PostedMsiError {
-    /// Its message cannot be posted.
-    #[error("no posting consumer")]
-    Message(#[source] MessageNotPosted),
-    /// All entries are taken.
-    #[error("no remapping entry")]
-    Table(#[source] TableError),
-}
+use super::vm::FIRST_LEGAL;
 
 /// A producer that no posted entry can be given. Nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -91,11 +55,18 @@ pub enum ProducerNotPosted {
     },
 }
 
-/// A message of the guest that is posted.
+/// A message of the guest that is posted, if it can be.
 ///
 /// The device's message is in remappable format and names an entry for good; what the guest writes
 /// into the device's table is where that entry posts. So a retarget exchanges the entry, in one
 /// piece and while interrupts flow: an event goes either where it went or where it goes.
+///
+/// ```text
+///             message that can be posted
+///  posted ◄─────────────────────────────── remapped: the entry is the host's, the relay makes
+///     └──────────────────────────────────►           the interrupt, reason `HostEntry`
+///             message that cannot
+/// ```
 pub struct PostedConsumer {
     name: String,
     vm: Arc<PostedVm>,
@@ -114,19 +85,18 @@ struct State {
 }
 
 impl PostedVm {
-    /// A consumer for a message of the device with this id.
+    /// A consumer for a message of the device with this id, whatever the message is.
     ///
     /// # Errors
     ///
-    /// [`PostedMsiError`] if the message cannot be posted or no entry is left.
+    /// No entry is left.
     pub fn msi(
         self: &Arc<Self>,
         name: impl Into<String>,
         source: Rid,
         message: MsiMessage,
-    ) -> Result<Arc<PostedConsumer>, PostedMsiError> {
-        self.verdict(message).map_err(PostedMsiError::Message)?;
-        let block = self.table.allocate(1).map_err(PostedMsiError::Table)?;
+    ) -> Result<Arc<PostedConsumer>, TableError> {
+        let block = self.table.allocate(1)?;
         let source = SourceId(source.0);
         let device = RemappableMsi {
             handle: block.first(),
@@ -138,10 +108,7 @@ impl PostedVm {
             .with_sid(source.0)
             .with_svt(SourceValidation::Source)
             .into();
-        let _nothing_cached = self
-            .table
-            .update(&block, 0, host)
-            .map_err(PostedMsiError::Table)?;
+        self.write_entry(&block, host)?;
         Ok(Arc::new(PostedConsumer {
             name: name.into(),
             vm: Arc::clone(self),
@@ -155,21 +122,43 @@ impl PostedVm {
         }))
     }
 
-    fn verdict(&self, message: MsiMessage) -> Result<VtdPostTarget, MessageNotPosted> {
-        let MsiMessage { address, data } = message;
-        let target =
-            self.target(Msi { address, data })
-                .map_err(|source| MessageNotPosted::Route {
-                    address,
-                    data,
-                    source,
-                })?;
+    fn verdict(&self, message: MsiMessage) -> Result<VtdPostTarget, Refusal> {
+        let refusal = |binding, told| Refusal { binding, told };
+        let target = self.target(msi_of(message)).map_err(|not_posted| {
+            refusal(
+                not_posted,
+                match not_posted {
+                    NotPosted::DeliveryMode(mode) => Unpostable::DeliveryMode(mode.into_bits()),
+                    NotPosted::SeveralVcpus | NotPosted::Broadcast => Unpostable::SeveralVcpus,
+                    NotPosted::NoVcpu
+                    | NotPosted::NotMsi
+                    | NotPosted::NoKernelIrqchip
+                    | NotPosted::NoHardware => Unpostable::NoVcpu,
+                },
+            )
+        })?;
         let vector = target.vector;
         if vector < FIRST_LEGAL {
-            return Err(MessageNotPosted::IllegalVector { vector });
+            // KVM would post it; the registers here have no place for it, so nobody takes it.
+            let told = Unpostable::IllegalVector(vector);
+            return Err(refusal(NotPosted::NoVcpu, told));
         }
         Ok(target)
     }
+}
+
+/// Why a message is not posted.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    /// As the entry's binding keeps it.
+    binding: NotPosted,
+    /// As the registry is told.
+    told: Unpostable,
+}
+
+const fn msi_of(message: MsiMessage) -> Msi {
+    let MsiMessage { address, data } = message;
+    Msi { address, data }
 }
 
 impl PostedConsumer {
@@ -177,7 +166,8 @@ impl PostedConsumer {
     ///
     /// # Errors
     ///
-    /// [`MessageFault`] where hardware would record a fault: no producer is connected.
+    /// [`MessageFault`] where hardware would record a fault, and where the entry is the host's: no
+    /// producer is connected, or the message cannot be posted.
     pub fn post(&self) -> Result<Post, MessageFault> {
         self.vm.deliver(self.source, self.msi)
     }
@@ -197,23 +187,35 @@ impl PostedConsumer {
         self.state().binding.mode()
     }
 
-    /// Another message of the guest's; events flow meanwhile.
+    /// Another message of the guest's; events flow meanwhile. One that cannot be posted gives the
+    /// entry back to the host, whatever it is.
     ///
     /// # Errors
     ///
-    /// [`MessageNotPosted`]; the old message stays.
-    pub fn set_message(&self, message: MsiMessage) -> Result<(), MessageNotPosted> {
-        let target = self.vm.verdict(message)?;
+    /// The entry could not be written; the old message stays.
+    pub fn set_message(&self, message: MsiMessage) -> Result<(), TableError> {
+        let verdict = self.vm.verdict(message).map_err(|refusal| refusal.binding);
         let mut state = self.state();
-        state.step(&self.vm, BindingEvent::Route(Ok(target)))?;
+        // The message last: what comes through the host from now on waits for this lock.
+        state.step(&self.vm, BindingEvent::Route(verdict))?;
         state.message = message;
         Ok(())
     }
 
-    fn bind(&self) -> Result<(), MessageNotPosted> {
+    fn bind(&self) -> Result<(), TableError> {
         let mut state = self.state();
-        let target = self.vm.verdict(state.message)?;
-        state.step(&self.vm, BindingEvent::Bind(Ok(target)))
+        let verdict = self.vm.verdict(state.message);
+        let verdict = verdict.map_err(|refusal| refusal.binding);
+        state.step(&self.vm, BindingEvent::Bind(verdict))
+    }
+
+    /// What the kernel does with an interrupt that comes through the host.
+    fn synthesise(&self) -> Result<(), MessageFault> {
+        let source_id = self.source;
+        let message = self.state().message;
+        self.vm
+            .synthesise(msi_of(message))
+            .map_err(|why| MessageFault::Undeliverable { source_id, why })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -227,7 +229,7 @@ impl State {
         &mut self,
         vm: &PostedVm,
         event: BindingEvent<VtdIrte, VtdPostTarget>,
-    ) -> Result<(), MessageNotPosted> {
+    ) -> Result<(), TableError> {
         let Some(block) = &self.block else {
             return Ok(());
         };
@@ -237,13 +239,9 @@ impl State {
                 BindingWrite::Post { host, target } => host.posting_to(target),
                 BindingWrite::Restore { host, .. } | BindingWrite::Host { host } => host,
             };
-            // Entries are read for each message: there is no cache to invalidate.
-            vm.table.update(block, 0, entry).map(|_nothing_cached| ())
+            vm.write_entry(block, entry)
         };
-        self.binding
-            .step(event, write)
-            .map(|_modes| ())
-            .map_err(MessageNotPosted::Entry)
+        self.binding.step(event, write).map(|_modes| ())
     }
 }
 
@@ -253,8 +251,13 @@ impl Consumer for PostedConsumer {
     }
 
     fn answer(&self, _producer: &ProducerInfo) -> ConsumerInfo {
+        let message = self.state().message;
+        let delivers = match self.vm.verdict(message) {
+            Ok(_) => Delivers::Posted,
+            Err(refusal) => Delivers::Relay(Reason::HostEntry(refusal.told)),
+        };
         ConsumerInfo {
-            delivers: Delivers::Posted,
+            delivers,
             resample: None,
             device_id: None,
         }
@@ -281,7 +284,11 @@ impl Consumer for PostedConsumer {
     }
 
     fn inject(&self) -> Result<(), PeerError> {
-        self.post().map(drop).map_err(PeerError::new)
+        let posted = match self.post() {
+            Err(MessageFault::HostEntry { .. }) => self.synthesise(),
+            posted => posted.map(drop),
+        };
+        posted.map_err(PeerError::new)
     }
 
     fn route(&self) -> Option<RouteInfo> {
@@ -321,5 +328,7 @@ impl fmt::Debug for PostedConsumer {
     }
 }
 
+#[cfg(test)]
+mod host_tests;
 #[cfg(test)]
 mod tests;

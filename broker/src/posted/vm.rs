@@ -3,13 +3,18 @@
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
+use irqbroker_core::Unpostable;
 use posted_irq::ApicIdFormat;
 use posted_irq::ApicMap;
 use posted_irq::ApicOptions;
 use posted_irq::ApicRequest;
 use posted_irq::BroadcastQuirk;
 use posted_irq::CachingMode;
+use posted_irq::DeliveryMode;
+use posted_irq::IrteBlock;
 use posted_irq::LocalApic;
 use posted_irq::LowestPriority;
 use posted_irq::MessageIds;
@@ -28,6 +33,7 @@ use posted_irq::TableError;
 use posted_irq::Urgency;
 use posted_irq::VcpuId;
 use posted_irq::VtdFaultReason;
+use posted_irq::VtdIrte;
 use posted_irq::VtdIrteFormat;
 use posted_irq::VtdIrteTable;
 use posted_irq::VtdPostTarget;
@@ -37,6 +43,9 @@ use super::PostedVcpu;
 use super::VcpuKick;
 use super::processors::Processors;
 use super::processors::VECTORS;
+
+/// Below, vectors are illegal in a message (Intel SDM 3A, "Valid Interrupt Vectors").
+pub(super) const FIRST_LEGAL: u8 = 16;
 
 /// A vCPU that a VM is to have.
 pub struct VcpuSetup {
@@ -63,6 +72,31 @@ pub enum MessageFault {
         /// Whose it was.
         source_id: SourceId,
     },
+    /// It went through the host, and no vCPU takes what the guest has made of it.
+    #[error("interrupt of {source_id} cannot be made: {why}")]
+    Undeliverable {
+        /// Whose it was.
+        source_id: SourceId,
+        /// Why not.
+        why: Unpostable,
+    },
+}
+
+/// Writes of entries, and what they would have hardware forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EntryCounts {
+    /// Entries written.
+    pub written: u64,
+    /// Selective invalidations of one entry each. Here entries are read for each message and nothing
+    /// is cached; a remapping unit has to be told of these, and of no others.
+    pub invalidated: u64,
+}
+
+/// The live form of [`EntryCounts`]. Relaxed: counts, which order nothing.
+#[derive(Debug, Default)]
+struct EntryCounters {
+    written: AtomicU64,
+    invalidated: AtomicU64,
 }
 
 /// The interrupt side of one VM without local APICs in the kernel.
@@ -72,6 +106,7 @@ pub struct PostedVm {
     descs: Box<[Arc<PiDesc>]>,
     map: ApicMap,
     processors: Arc<Processors>,
+    counters: EntryCounters,
 }
 
 impl PostedVm {
@@ -115,6 +150,7 @@ impl PostedVm {
                 },
             ),
             processors: Arc::clone(&processors),
+            counters: EntryCounters::default(),
         };
         let vcpus = vcpus
             .into_iter()
@@ -154,10 +190,17 @@ impl PostedVm {
         } else {
             desc.post(entry.vector())
         };
-        if let Post::Notify(notification) = post {
-            self.processors.notify(notification);
-        }
+        self.notify(post);
         Ok(post)
+    }
+
+    /// How often entries were written so far, and hardware would have had to be told.
+    #[must_use]
+    pub fn entry_counts(&self) -> EntryCounts {
+        EntryCounts {
+            written: self.counters.written.load(Ordering::Relaxed),
+            invalidated: self.counters.invalidated.load(Ordering::Relaxed),
+        }
     }
 
     /// Where an entry for this message of the guest has to post.
@@ -174,6 +217,48 @@ impl PostedVm {
                 urgency: Urgency::Normal,
             }),
             Posting::Remap(reason) => Err(reason),
+        }
+    }
+
+    /// Makes the interrupt of a message that no entry posts, as the kernel does for one that comes
+    /// through the host: into the descriptor of each vCPU that it reaches, or of the one chosen.
+    pub(super) fn synthesise(&self, msi: Msi) -> Result<(), Unpostable> {
+        let request = ApicRequest::from_msi(msi, MessageIds::Bits32);
+        let mode = request.delivery_mode;
+        if mode != DeliveryMode::FIXED && mode != DeliveryMode::LOWEST_PRIORITY {
+            return Err(Unpostable::DeliveryMode(mode.into_bits()));
+        }
+        let vector = request.vector;
+        if vector < FIRST_LEGAL {
+            return Err(Unpostable::IllegalVector(vector));
+        }
+        let mut reached: Vec<VcpuId> = self.map.reached(&request).collect();
+        if request.chooses_one() && reached.len() > 1 {
+            // Vector hashing, as the map is told.
+            reached = vec![reached[usize::from(vector) % reached.len()]];
+        }
+        let descs = reached.into_iter().filter_map(|VcpuId(vcpu)| {
+            let vcpu = usize::try_from(vcpu).ok()?;
+            self.descs.get(vcpu)
+        });
+        let posted = descs.map(|desc| self.notify(desc.post(vector))).count();
+        (posted > 0).then_some(()).ok_or(Unpostable::NoVcpu)
+    }
+
+    /// Makes an entry of a block say this.
+    pub(super) fn write_entry(&self, block: &IrteBlock, entry: VtdIrte) -> Result<(), TableError> {
+        let update = self.table.update(block, 0, entry)?;
+        self.counters.written.fetch_add(1, Ordering::Relaxed);
+        let invalidated = u64::from(update.invalidate.is_some());
+        self.counters
+            .invalidated
+            .fetch_add(invalidated, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn notify(&self, post: Post) {
+        if let Post::Notify(notification) = post {
+            self.processors.notify(notification);
         }
     }
 
