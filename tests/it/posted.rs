@@ -14,6 +14,7 @@ use irqbroker::posted::PostedConsumer;
 use irqbroker::posted::PostedVm;
 use irqbroker_core::Consumer;
 use irqbroker_core::DeliveryState;
+use irqbroker_core::Event;
 use irqbroker_core::LocalProducer;
 use irqbroker_core::Producer;
 use irqbroker_core::Reason;
@@ -21,6 +22,7 @@ use irqbroker_core::Registry;
 use irqbroker_core::RelayThread;
 use irqbroker_core::Rid;
 use irqbroker_core::Token;
+use irqbroker_core::Unpostable;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::Nesting;
 use irqbroker_guest::Served;
@@ -36,6 +38,7 @@ use crate::need::story;
 use crate::posted_guest::Note;
 use crate::posted_guest::PostedGuest;
 use crate::posted_guest::message;
+use crate::posted_guest::to_both;
 use crate::posted_soak;
 
 /// How long an interrupt may take. Only a broken guest comes near.
@@ -59,6 +62,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "posted_link_of_an_eventfd_is_fed_by_the_relay",
             Need::Kvm,
             eventfd_fed,
+        ),
+        story(
+            "posted_link_goes_through_the_host_and_back_and_delivers_each_event_once",
+            Need::Kvm,
+            transitions,
         ),
         story(
             "invariant_7_posted_events_are_neither_lost_nor_invented_on_kvm",
@@ -227,6 +235,54 @@ fn eventfd_fed() -> anyhow::Result<()> {
     }
     running.settle()?;
     ensure!(running.delivered(VECTOR) == ROUNDS, "invented");
+    drop((link, producer, relay));
+    Ok(())
+}
+
+fn transitions() -> anyhow::Result<()> {
+    const ROUNDS: u64 = 500;
+    const VECTORS: [u8; 2] = [0x55, 0x66];
+    let running = PostedGuest::build(Nesting::Off, &[], None)?.run(None)?;
+    let registry = Registry::new()?;
+    let relay = RelayThread::spawn(registry.clone(), || {})?;
+    let device = LocalProducer::new("device")?;
+    let consumer = running.vm.msi("msi", DEVICE, message(VECTORS[0]))?;
+    let token = device.token().clone();
+    let producer = registry.register_producer(token.clone(), device.clone())?;
+    let link = registry.register_consumer(token, consumer.clone())?;
+    let events = registry.subscribe(16);
+    let posted = (DeliveryState::Posted, Reason::Best);
+    let remapped = (
+        DeliveryState::Relay,
+        Reason::HostEntry(Unpostable::SeveralVcpus),
+    );
+    let mut expected = [0, 0];
+    for round in 0..ROUNDS {
+        let at = usize::from(round % 3 == 0);
+        let (message, state) = match round % 2 {
+            0 => (to_both(VECTORS[at]), remapped),
+            _ => (message(VECTORS[at]), posted),
+        };
+        link.update_route(message)?;
+        let told: Vec<_> = events
+            .try_iter()
+            .filter_map(|event| match event {
+                Event::Delivery { to, .. } => Some((to.state, to.reason)),
+                _ => None,
+            })
+            .collect();
+        ensure!(told == [state], "round {round}: {told:?}");
+        device.signal();
+        expected[at] += 1;
+        let vector = GuestVector::new(VECTORS[at]).context("no handler")?;
+        let deadline = Instant::now() + PATIENCE;
+        running
+            .guest
+            .wait_delivered(vector, expected[at], deadline, Wait::Spin)?;
+    }
+    running.settle()?;
+    let delivered = VECTORS.map(|vector| running.delivered(vector));
+    ensure!(delivered == expected, "{delivered:?}, not {expected:?}");
     drop((link, producer, relay));
     Ok(())
 }

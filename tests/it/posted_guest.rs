@@ -160,18 +160,24 @@ impl PostedGuest {
             .fold(builder, |builder, vector| builder.served(*vector))
             .build()?;
         let notifier: Notifier = guest.notifier();
+        let apic = |id| LocalApic {
+            vcpu: VcpuId(id),
+            x2apic_id: id,
+            mode: ApicMode::X2Apic,
+            software_enabled: true,
+            priority: 0,
+        };
         let setup = VcpuSetup {
-            apic: LocalApic {
-                vcpu: VcpuId(0),
-                x2apic_id: 0,
-                mode: ApicMode::X2Apic,
-                software_enabled: true,
-                priority: 0,
-            },
+            apic: apic(0),
             kick: Arc::new(move || notifier.notify()),
         };
+        // Never runs: it is there so that a message can have several destinations.
+        let second = VcpuSetup {
+            apic: apic(1),
+            kick: Arc::new(|| {}),
+        };
         let processors = NonZero::new(PROCESSORS).context("no processors")?;
-        let (vm, vcpus) = PostedVm::new(processors, MESSAGES, vec![setup])?;
+        let (vm, vcpus) = PostedVm::new(processors, MESSAGES, vec![setup, second])?;
         let vcpu = vcpus.into_iter().next().context("no vcpu")?;
         let seat = Arc::new(Seat {
             vcpu: Mutex::new(vcpu),
@@ -207,6 +213,15 @@ impl RunningPosted {
 
     pub(crate) fn delivered(&self, vector: u8) -> u64 {
         GuestVector::new(vector).map_or(0, |vector| self.guest.counters().delivered(vector))
+    }
+}
+
+/// The message that raises `vector` in both vCPUs, which cannot be posted.
+pub(crate) fn to_both(vector: u8) -> MsiMessage {
+    MsiMessage {
+        // Logical: the first two of the first cluster.
+        address: 0xfee0_0000 | 3 << 12 | 1 << 2,
+        data: vector.into(),
     }
 }
 

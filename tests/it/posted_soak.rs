@@ -32,6 +32,7 @@ use crate::posted_guest::PROCESSORS;
 use crate::posted_guest::PostedGuest;
 use crate::posted_guest::RunningPosted;
 use crate::posted_guest::message;
+use crate::posted_guest::to_both;
 
 /// Events, unless the environment says otherwise: a tenth of what the invariant is to be shown
 /// over, which takes minutes.
@@ -142,7 +143,12 @@ impl Party {
         match change {
             Change::Retarget => {
                 let vector = self.vectors[random.usize(..2)];
-                self.link.update_route(message(vector))?;
+                // A quarter of them through the host.
+                let message = match random.u8(..4) {
+                    0 => to_both(vector),
+                    _ => message(vector),
+                };
+                self.link.update_route(message)?;
             }
             Change::Mask if self.masked => self.open()?,
             Change::Mask => {
