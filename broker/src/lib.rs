@@ -10,7 +10,7 @@
 //!
 //! | feature | gives |
 //! |---|---|
-//! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample; [`adapters`], [`remapping`] |
+//! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample; [`adapters`], [`remapping`], [`explain`] |
 //! | `vfio` (default) | [`vfio`]: VFIO devices as producers; [`manager`] |
 //! | `vgpu` (default) | [`vgpu`]: a vGPU whose vblanks are producers |
 //! | `posted` | `posted`: posted delivery for VMs without local APICs in the kernel |
@@ -21,6 +21,8 @@
 
 #[cfg(feature = "kvm")]
 pub mod adapters;
+#[cfg(feature = "kvm")]
+pub mod explain;
 #[cfg(feature = "vfio")]
 pub mod manager;
 #[cfg(feature = "posted")]

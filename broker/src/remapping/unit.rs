@@ -40,13 +40,15 @@ impl<R> GuestRemapper for R where
 {
 }
 
+type RecordFault<F> = Box<dyn Fn(&F) + Send + Sync>;
+
 /// A guest's remapping unit and the links behind it.
 pub struct RemappingUnit<R: GuestRemapper> {
     /// Where the links behind it are registered.
     registry: Registry,
     domain: Arc<VmDomain>,
     memory: Box<dyn GuestMemory + Send + Sync>,
-    faults: Box<dyn Fn(&R::Fault) + Send + Sync>,
+    faults: RecordFault<R::Fault>,
     /// Taken in callbacks, under a link's lock, and before none. Guest memory is read under it: what
     /// an invalidation does not find cached was read after it.
     cache: Mutex<Cache<R>>,

@@ -1,8 +1,11 @@
 //! What delivers to a guest without an exit: APICs in hardware, remapping, posting, polling.
 //!
-//! Whether the kernel really posts a device's interrupts is not told to user space; what is said
-//! here is inferred from what it needs for that.
+//! Whether the kernel posts the interrupts of one device is told to nobody, and newer kernels tell
+//! whether they post at all; for others it is inferred from what they need.
 
+use irqbroker::explain::HostFiles;
+use irqbroker::explain::HostPosting;
+use irqbroker::explain::Reading;
 use rustix::io::Errno;
 
 use super::check::Answer;
@@ -19,34 +22,33 @@ pub(crate) const APIC: &str = "apicv or avic";
 pub(crate) const IOMMU: &str = "posting iommu";
 /// The check on interrupt remapping.
 pub(crate) const REMAPPING: &str = "interrupt remapping";
+/// The check on whether the kernel says that it posts.
+pub(crate) const DEVICE_POSTING: &str = "device posted irqs";
 
-const IOMMUS: &str = "/sys/class/iommu";
-const INTERRUPTS: &str = "/proc/interrupts";
-const DEVICE_POSTING: &str = "/sys/module/kvm/parameters/enable_device_posted_irqs";
 const UNSAFE: &str = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts";
 
-/// Where each backend tells whether it uses APICs in hardware.
-const APIC_PARAMETERS: [(&str, &str); 2] = [
-    ("APICv", "/sys/module/kvm_intel/parameters/enable_apicv"),
-    ("AVIC", "/sys/module/kvm_amd/parameters/avic"),
-];
+/// A host's files, as the library reads them.
+struct Files<'a>(&'a dyn Host);
 
-/// VT-d capability register, bit 59 (PI): posted interrupts (VT-d specification, "Capability
-/// Register").
-const VTD_POSTED_INTERRUPTS: u64 = 1 << 59;
+impl HostFiles for Files<'_> {
+    fn read(&self, path: &str) -> Answer<String> {
+        self.0.read(path)
+    }
 
-/// AMD extended feature register, bit 7 (GASup): guest virtual APIC (AMD IOMMU specification, MMIO
-/// offset 0x30).
-const AMD_GUEST_APIC: u64 = 1 << 7;
+    fn list(&self, path: &str) -> Answer<Vec<String>> {
+        self.0.list(path)
+    }
+}
 
 /// Asks what delivery without an exit needs.
 pub(crate) fn checks(host: &dyn Host) -> Vec<Check> {
+    let posting = HostPosting::read(&Files(host));
     vec![
-        backend(host),
-        apic(host),
-        device_posting(host),
-        iommu(host),
-        remapping(host),
+        backend(&posting),
+        apic(posting.apic.as_ref()),
+        device_posting(posting.device_posting.as_ref()),
+        iommu(&posting),
+        remapping(&posting),
         unsafe_interrupts(host),
         polling(host),
     ]
@@ -64,13 +66,9 @@ fn check(name: &'static str, cost: &'static str) -> Check {
     }
 }
 
-fn backend(host: &dyn Host) -> Check {
-    let modules = host.list("/sys/module");
-    let backends = modules.map(|names| {
-        let mut backends = names;
-        backends.retain(|name| name.starts_with("kvm_"));
-        backends.join(" ")
-    });
+fn backend(host: &HostPosting) -> Check {
+    let backends = host.backends.as_ref().map(|names| names.join(" "));
+    let backends = backends.map_err(|errno| *errno);
     let (status, detail) = match backends.as_deref() {
         Ok("") => (Status::Missing, "no kvm backend is loaded".to_owned()),
         Ok(names) => (Status::Found, names.to_owned()),
@@ -88,85 +86,74 @@ fn backend(host: &dyn Host) -> Check {
     }
 }
 
-fn apic(host: &dyn Host) -> Check {
-    let answers = APIC_PARAMETERS.map(|(what, path)| (what, path, host.read(path)));
-    let mut loaded = answers.iter();
-    let loaded = loaded.find(|(_, _, answer)| *answer != Err(Errno::NOENT));
-    let (status, detail) = match loaded {
-        None => (
-            Status::Missing,
-            "neither kvm_intel nor kvm_amd is loaded".to_owned(),
-        ),
-        Some((what, _, Err(errno))) => (
+fn apic(parameter: Option<&Reading>) -> Check {
+    let check = check(APIC, "an interrupt for a running vCPU makes it exit");
+    let Some(parameter) = parameter else {
+        return Check {
+            status: Status::Missing,
+            detail: "neither kvm_intel nor kvm_amd is loaded".to_owned(),
+            call: "read(/sys/module/kvm_{intel,amd}/parameters/{enable_apicv,avic})".to_owned(),
+            answer: answer_text::<String>(&Err(Errno::NOENT)),
+            ..check
+        };
+    };
+    let what = match parameter.path.ends_with("avic") {
+        true => "AVIC",
+        false => "APICv",
+    };
+    let (status, detail) = match (&parameter.answer, parameter.switch()) {
+        (Err(errno), _) => (
             Status::of_error(*errno),
             format!("whether {what} is on cannot be read"),
         ),
-        Some((what, _, answer)) => match switched_on(answer) {
-            true => (Status::Found, format!("{what} is on")),
-            false => (Status::Missing, format!("{what} is off (module parameter)")),
-        },
+        (Ok(_), Some(true)) => (Status::Found, format!("{what} is on")),
+        (Ok(_), _) => (Status::Missing, format!("{what} is off (module parameter)")),
     };
-    let (_, path, answer) = loaded.unwrap_or(&answers[0]);
     Check {
         status,
         detail,
-        call: format!("read({path})"),
-        answer: answer_text(answer),
-        ..check(APIC, "an interrupt for a running vCPU makes it exit")
+        call: format!("read({})", parameter.path),
+        answer: answer_text(&parameter.answer),
+        ..check
     }
 }
 
-fn device_posting(host: &dyn Host) -> Check {
-    let answer = host.read(DEVICE_POSTING);
-    let (status, detail) = match &answer {
-        Ok(_) if switched_on(&answer) => (Status::Found, "allowed (module parameter)"),
-        Ok(_) => (Status::Missing, "turned off (module parameter)"),
-        Err(_) => (
+fn device_posting(parameter: Option<&Reading>) -> Check {
+    let check = check(DEVICE_POSTING, "the kernel posts no device's interrupts");
+    let Some(parameter) = parameter else {
+        return Check {
+            status: Status::Unknown,
+            detail: "neither kvm_intel nor kvm_amd is loaded".to_owned(),
+            call: "read(/sys/module/kvm_{intel,amd}/parameters/enable_device_posted_irqs)"
+                .to_owned(),
+            answer: answer_text::<String>(&Err(Errno::NOENT)),
+            ..check
+        };
+    };
+    let (status, detail) = match (&parameter.answer, parameter.switch()) {
+        (Ok(_), Some(true)) => (Status::Found, "the kernel posts (module parameter)"),
+        (Ok(_), _) => (
+            Status::Missing,
+            "the kernel does not post, or was told not to (module parameter)",
+        ),
+        (Err(_), _) => (
             Status::Unknown,
-            "kvm has no such parameter: before Linux 6.16, or no posting",
+            "the backend has no such parameter: before Linux 6.16",
         ),
     };
     Check {
         status,
         detail: detail.to_owned(),
-        call: format!("read({DEVICE_POSTING})"),
-        answer: answer_text(&answer),
-        ..check(
-            "device posted irqs",
-            "the kernel posts no device's interrupts",
-        )
+        call: format!("read({})", parameter.path),
+        answer: answer_text(&parameter.answer),
+        ..check
     }
 }
 
-/// Whether an IOMMU says that it can post; none where it does not say.
-fn posts(host: &dyn Host, iommu: &str) -> Option<bool> {
-    let read = |file: &str| host.read(&format!("{IOMMUS}/{iommu}/{file}")).ok();
-    let vtd = || Some(vtd_posts(&read("intel-iommu/cap")?));
-    let amd = || Some(amd_posts(&read("amd-iommu/features")?));
-    vtd().or_else(amd)?
-}
-
-fn vtd_posts(capability: &str) -> Option<bool> {
-    let word = u64::from_str_radix(capability, 16).ok()?;
-    Some(word & VTD_POSTED_INTERRUPTS != 0)
-}
-
-/// The file holds one register, or two in an order that changed in Linux 6.7; the second extended
-/// feature register has few bits and all of them low, so the larger word is the first.
-fn amd_posts(features: &str) -> Option<bool> {
-    let words: Option<Vec<u64>> = features
-        .split(':')
-        .map(|word| u64::from_str_radix(word, 16).ok())
-        .collect();
-    let word = words?.into_iter().max()?;
-    Some(word & AMD_GUEST_APIC != 0)
-}
-
-fn iommu(host: &dyn Host) -> Check {
-    let iommus = host.list(IOMMUS);
-    let names = iommus.as_deref().unwrap_or_default();
-    let told: Vec<bool> = names.iter().filter_map(|name| posts(host, name)).collect();
-    let (status, detail) = match (names.len(), told.len()) {
+fn iommu(host: &HostPosting) -> Check {
+    let iommus = host.iommus.as_deref().unwrap_or_default();
+    let told: Vec<bool> = iommus.iter().filter_map(|iommu| iommu.posts).collect();
+    let (status, detail) = match (iommus.len(), told.len()) {
         (0, _) => (Status::Missing, "no iommu".to_owned()),
         (iommus, 0) => (
             Status::Unknown,
@@ -181,11 +168,15 @@ fn iommu(host: &dyn Host) -> Check {
     Check {
         status,
         detail,
-        call: format!("read({IOMMUS}/*/intel-iommu/cap or amd-iommu/features)"),
-        answer: answer_text(&iommus.map(|names| match names.is_empty() {
-            true => "no entries".to_owned(),
-            false => names.join(" "),
-        })),
+        call: "read(/sys/class/iommu/*/intel-iommu/cap or amd-iommu/features)".to_owned(),
+        answer: match &host.iommus {
+            Ok(iommus) if iommus.is_empty() => "no entries".to_owned(),
+            Ok(iommus) => {
+                let names: Vec<&str> = iommus.iter().map(|iommu| iommu.name.as_str()).collect();
+                names.join(" ")
+            }
+            Err(errno) => answer_text::<String>(&Err(*errno)),
+        },
         ..check(
             IOMMU,
             "a device's interrupt enters the host first, even on bypass",
@@ -193,15 +184,11 @@ fn iommu(host: &dyn Host) -> Check {
     }
 }
 
-fn remapping(host: &dyn Host) -> Check {
-    let interrupts = host.read(INTERRUPTS);
-    // The kernel names the irqchips that stand behind remapping IR-PCI-MSI, IR-IO-APIC and so on.
-    let remapped = interrupts.map(|text| {
-        let mut chips = text
-            .split_whitespace()
-            .filter(|word| word.starts_with("IR-"));
-        chips.next().map(str::to_owned)
-    });
+fn remapping(host: &HostPosting) -> Check {
+    let interrupts = host.interrupts.as_ref();
+    let remapped = interrupts
+        .map(|interrupts| interrupts.remapped_chip.clone())
+        .map_err(|errno| *errno);
     let (status, detail) = match &remapped {
         Ok(Some(_)) => (Status::Found, "in use (inferred from the irqchips' names)"),
         Ok(None) => (
@@ -213,7 +200,7 @@ fn remapping(host: &dyn Host) -> Check {
     Check {
         status,
         detail: detail.to_owned(),
-        call: format!("read({INTERRUPTS}): irqchips named IR-*"),
+        call: "read(/proc/interrupts): irqchips named IR-*".to_owned(),
         answer: answer_text(&remapped.map(|chip| chip.unwrap_or_else(|| "none".to_owned()))),
         ..check(
             REMAPPING,
@@ -269,28 +256,4 @@ fn polling(host: &dyn Host) -> Check {
 /// Module parameters say `Y` or `1`.
 fn switched_on(answer: &Answer<String>) -> bool {
     matches!(answer.as_deref(), Ok("Y" | "1"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn vtd_posts_where_the_capability_has_bit_59() {
-        assert_eq!(vtd_posts("8d2078c106f0466"), Some(true));
-        // Everything but bit 59.
-        assert_eq!(vtd_posts("f7ffffffffffffff"), Some(false));
-        assert_eq!(vtd_posts(""), None);
-    }
-
-    #[test]
-    fn amd_posts_where_the_first_feature_register_has_bit_7_wherever_it_stands() {
-        // Both registers in either order; the second alone has bit 7 in the last pair.
-        assert_eq!(amd_posts("58f77ef22294ade"), Some(true));
-        assert_eq!(amd_posts("58f77ef22294ade:0"), Some(true));
-        assert_eq!(amd_posts("0:58f77ef22294ade"), Some(true));
-        assert_eq!(amd_posts("58f77ef22294a5e:80"), Some(false));
-        assert_eq!(amd_posts("80:58f77ef22294a5e"), Some(false));
-        assert_eq!(amd_posts("no number"), None);
-    }
 }

@@ -21,6 +21,8 @@ use super::report::DoctorReport;
 use super::run::examine;
 use super::verdict::Works;
 
+const DEVICE_POSTING: &str = "/sys/module/kvm_intel/parameters/enable_device_posted_irqs";
+
 /// A host with everything, to take things away from.
 struct FakeHost {
     kvm_open: Answer<()>,
@@ -43,7 +45,7 @@ impl FakeHost {
             without: None,
             files: BTreeMap::from([
                 ("/sys/module/kvm_intel/parameters/enable_apicv", "Y"),
-                ("/sys/module/kvm/parameters/enable_device_posted_irqs", "Y"),
+                (DEVICE_POSTING, "Y"),
                 ("/sys/module/kvm/parameters/halt_poll_ns", "200000"),
                 (
                     "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
@@ -275,6 +277,8 @@ fn call_and_answer_are_what_the_kernel_was_asked_and_said() {
 fn iommu_that_cannot_post_is_told_from_one_that_does_not_say() {
     let with_cap = |cap: Option<&'static str>| {
         let mut host = FakeHost::with_everything();
+        // A kernel that does not say by itself.
+        host.files.remove(DEVICE_POSTING);
         host.files.remove("/sys/class/iommu/dmar0/intel-iommu/cap");
         if let Some(cap) = cap {
             host.files
@@ -292,6 +296,19 @@ fn iommu_that_cannot_post_is_told_from_one_that_does_not_say() {
         (Status::Missing, Works::No)
     );
     assert_eq!(with_cap(None), (Status::Unknown, Works::Unknown));
+}
+
+#[test]
+fn kernel_that_says_whether_it_posts_is_believed() {
+    let with_parameter = |parameter| {
+        let mut host = FakeHost::with_everything();
+        host.files.insert(DEVICE_POSTING, parameter);
+        // Which a kernel that posts has looked at.
+        host.files.remove("/proc/interrupts");
+        examine(&host).verdict.kernel_posting
+    };
+    assert_eq!(with_parameter("Y"), Works::Yes);
+    assert_eq!(with_parameter("N"), Works::No);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) struct Verdict {
     pub(crate) relay: Works,
     /// Devices can be assigned.
     pub(crate) vfio: Works,
-    /// The kernel can post an assigned device's interrupts; inferred.
+    /// The kernel can post an assigned device's interrupts; inferred where it does not say so.
     pub(crate) kernel_posting: Works,
 }
 
@@ -58,7 +58,12 @@ impl Verdict {
                 .and(one(kvm::RESAMPLE_IRQFD)),
             relay: guest.and(one(events::ID)).and(one(kvm::SIGNAL_MSI)),
             vfio,
-            kernel_posting: vfio.and(one(posting::APIC)).and(remapped),
+            kernel_posting: match one(posting::DEVICE_POSTING) {
+                Works::No => Works::No,
+                // The kernel has looked at the rest.
+                Works::Yes => vfio,
+                Works::Unknown => vfio.and(one(posting::APIC)).and(remapped),
+            },
         }
     }
 }
