@@ -8,6 +8,7 @@ mod conformance;
 mod dependencies;
 mod design_tables;
 mod exact;
+mod explain;
 mod guest_rig;
 mod level;
 mod manager;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         design_tables::stories(),
         conformance::stories(),
         exact::stories(),
+        explain::stories(),
         level::stories(),
         manager::stories(),
         manager_adapters::stories(),
