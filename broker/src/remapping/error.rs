@@ -27,7 +27,7 @@ pub struct SourceRefused {
 }
 
 /// A link could not be taken off the kernel, which may still deliver by what the guest has
-/// invalidated. All others have been.
+/// invalidated. All others have been; it is for `Registry::demote` to try again.
 #[derive(Debug, thiserror::Error)]
 #[error("link {link} keeps an invalidated translation")]
 pub struct InvalidateError {
