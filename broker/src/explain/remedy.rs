@@ -47,7 +47,7 @@ pub enum Remedy {
     /// Turn interrupt remapping on, in the firmware and by `intremap=on`.
     Remapping,
     /// Look at the driver of the device and at the kernel's log.
-    Kernlog,
+    KernelLog,
     /// Ask as root, with debugfs mounted.
     Root,
 }
@@ -62,7 +62,7 @@ impl Remedy {
             WhyNot::Host(HostLacks::Backend | HostLacks::Apic) => Some(Self::ApicParameter),
             WhyNot::Host(HostLacks::DevicePosting) => Some(Self::PostingParameter),
             WhyNot::Host(HostLacks::Remapping) => Some(Self::Remapping),
-            WhyNot::NotConnected => Some(Self::Kernlog),
+            WhyNot::NotConnected => Some(Self::KernelLog),
             WhyNot::Unknown => Some(Self::Root),
         }
     }
@@ -121,7 +121,7 @@ impl fmt::Display for Remedy {
             Self::ApicParameter => "load kvm_intel with enable_apicv=1 or kvm_amd with avic=1",
             Self::PostingParameter => "load kvm's backend with enable_device_posted_irqs=1",
             Self::Remapping => "turn interrupt remapping on (firmware, intremap=on)",
-            Self::Kernlog => "look for irq bypass in the kernel's log",
+            Self::KernelLog => "look for irq bypass in the kernel's log",
             Self::Root => "ask as root, with debugfs mounted",
         })
     }

@@ -216,7 +216,7 @@ fn explain_of_a_link_that_nothing_keeps_from_posting_and_no_entry_posts_says_so(
     let answer = explain(&bypassed(message(0, 0x41)), &vm(), &host(INTEL));
     let why = Some(WhyNot::NotConnected);
     assert_answer(answer, THROUGH_HOST, Evidence::Inferred, why);
-    assert_eq!(answer.remedy, Some(Remedy::Kernlog));
+    assert_eq!(answer.remedy, Some(Remedy::KernelLog));
 }
 
 #[test]

@@ -312,7 +312,7 @@ impl Retarget for PostedConsumer {
 impl Drop for PostedConsumer {
     fn drop(&mut self) {
         if let Some(block) = self.state().block.take()
-            && let Err(error) = self.vm.table.free(block)
+            && let Err(error) = self.vm.free_entry(block)
         {
             tracing::warn!(consumer = %self.name, %error, "entry could not be given back");
         }

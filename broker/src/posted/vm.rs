@@ -85,7 +85,7 @@ pub enum MessageFault {
 /// Writes of entries, and what they would have hardware forget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EntryCounts {
-    /// Entries written.
+    /// Entries written, those given back apart.
     pub written: u64,
     /// Selective invalidations of one entry each. Here entries are read for each message and nothing
     /// is cached; a remapping unit has to be told of these, and of no others.
@@ -250,6 +250,16 @@ impl PostedVm {
         let update = self.table.update(block, 0, entry)?;
         self.counters.written.fetch_add(1, Ordering::Relaxed);
         let invalidated = u64::from(update.invalidate.is_some());
+        self.counters
+            .invalidated
+            .fetch_add(invalidated, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives an entry's block back.
+    pub(super) fn free_entry(&self, block: IrteBlock) -> Result<(), TableError> {
+        let invalidate = self.table.free(block)?;
+        let invalidated = u64::from(invalidate.is_some());
         self.counters
             .invalidated
             .fetch_add(invalidated, Ordering::Relaxed);

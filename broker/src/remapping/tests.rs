@@ -18,6 +18,7 @@ use irqbroker_core::Wait;
 use irqbroker_kvm::CountingVm;
 use irqbroker_kvm::DestinationIds;
 use irqbroker_kvm::EmbedderRoutes;
+use irqbroker_kvm::IoctlCounts;
 use irqbroker_kvm::IrqchipMode;
 use irqbroker_kvm::KvmErrno;
 use irqbroker_kvm::SimCallKind;
@@ -40,6 +41,8 @@ use posted_irq::VtdPostTarget;
 use posted_irq::VtdRemapped;
 
 use super::*;
+
+mod model;
 
 /// 00:02.0, and its neighbour 00:03.0.
 const DEVICE: Rid = Rid(2 << 3);

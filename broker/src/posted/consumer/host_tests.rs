@@ -169,6 +169,21 @@ fn interrupt_through_the_host_reaches_each_vcpu_or_is_counted_as_failed() {
 }
 
 #[test]
+fn interrupt_to_everybody_of_whom_one_is_chosen_reaches_one() {
+    let everybody_rh = MsiMessage {
+        address: 0xffff_ff00_fee0_0000 | 0xff << 12 | 1 << 3,
+        data: VECTOR.into(),
+    };
+    let mut linked = Linked::new(everybody_rh);
+    assert_eq!(linked.state().0, DeliveryState::Relay);
+    linked.producer.signal();
+    linked.service();
+    // 0x41 of two is the second.
+    assert!(taken(&mut linked.bench.vcpus[0]).is_empty());
+    assert_eq!(taken(&mut linked.bench.vcpus[1]), [VECTOR]);
+}
+
+#[test]
 fn event_before_and_after_a_transition_arrives_once_each() {
     let mut linked = Linked::new(message(0, VECTOR));
     linked.producer.signal();
