@@ -10,6 +10,23 @@
 //! Whether the kernel posts a bypassed link's interrupts into the running guest it tells nobody; that
 //! is worked out from what it takes (`arch/x86/kvm/irq.c`, `arch/x86/kvm/x86.c`) and from the
 //! remapping table where debugfs shows it, and each answer says by its [`Evidence`] which it is.
+//!
+//! ```
+//! use irqbroker::explain::{HostPosting, HostRoot, Irqchip, MessageIds, VmView, explain};
+//! use irqbroker::{LinkError, LinkId, Registry};
+//!
+//! fn tell(registry: &Registry, link: LinkId) -> Result<(), LinkError> {
+//!     let vm = VmView {
+//!         irqchip: Irqchip::Full,
+//!         message_ids: MessageIds::Bits8,
+//!         apics: None,
+//!     };
+//!     let host = HostPosting::read(&HostRoot::default());
+//!     // bypass, posted by the kernel (inferred)
+//!     println!("{}", explain(&registry.link(link)?, &vm, &host));
+//!     Ok(())
+//! }
+//! ```
 
 mod answer;
 mod entries;

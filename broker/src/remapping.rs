@@ -26,6 +26,49 @@
 //! The embedder emulates the unit's registers and queues. It calls
 //! [`reconfigure`](RemappingUnit::reconfigure) and [`invalidate`](RemappingUnit::invalidate) as the
 //! guest writes them, and reports an invalidation done after that has returned.
+//!
+//! ```
+//! use std::error::Error;
+//! use std::sync::Arc;
+//!
+//! use irqbroker::kvm::VmDomain;
+//! use irqbroker::remapping::CompatibilityFormat;
+//! use irqbroker::remapping::GuestMemory;
+//! use irqbroker::remapping::IecInvalidation;
+//! use irqbroker::remapping::Irta;
+//! use irqbroker::remapping::PostedInterrupts;
+//! use irqbroker::remapping::RemappingUnit;
+//! use irqbroker::remapping::VtdFault;
+//! use irqbroker::remapping::VtdRemapper;
+//! use irqbroker::{MsiMessage, Registry, Rid, Token};
+//!
+//! fn device_behind_a_unit(
+//!     registry: &Registry,
+//!     domain: Arc<VmDomain>,
+//!     memory: impl GuestMemory + Send + Sync + 'static,
+//!     irta: u64,
+//!     token: Token,
+//! ) -> Result<(), Box<dyn Error>> {
+//!     let set_up = VtdRemapper {
+//!         table: Some(Irta::from_bits(irta)),
+//!         compatibility: CompatibilityFormat::Blocked,
+//!         posting: PostedInterrupts::NotOffered,
+//!     };
+//!     let record = |fault: &VtdFault| eprintln!("{fault}");
+//!     let unit = RemappingUnit::new(registry.clone(), domain, set_up, memory, record);
+//!
+//!     // The guest has written this into the MSI-X table of 00:03.0: handle 0.
+//!     let message = MsiMessage { address: 0xfee0_0010, data: 0 };
+//!     let consumer = unit.msi("nic.msix0", Rid(3 << 3), message)?;
+//!     let link = registry.register_consumer(token, consumer)?;
+//!
+//!     // A descriptor of its invalidation queue: index 0. Then comes its wait descriptor.
+//!     let invalidation = IecInvalidation::decode(0x14)?;
+//!     println!("{} links off the kernel", unit.invalidate(invalidation)?.links);
+//!     println!("{}", link.delivery()?.reason);
+//!     Ok(())
+//! }
+//! ```
 
 mod consumer;
 mod error;

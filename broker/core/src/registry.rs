@@ -277,7 +277,7 @@ impl Registry {
     /// [has recovered](crate::Bypass::has_recovered), its message changes or it is
     /// [promoted](Self::promote). After return nothing comes of what the kernel was told before.
     ///
-    /// A link that the kernel does not have costs no system call.
+    /// A link that the kernel does not have costs no call to its consumer.
     ///
     /// # Errors
     ///

@@ -4,6 +4,7 @@ use irqbroker_core::ConsumerHandle;
 use irqbroker_core::DeliveryState;
 use irqbroker_core::Event;
 use irqbroker_core::LocalProducer;
+use irqbroker_core::PathPolicy;
 use irqbroker_core::ProducerHandle;
 use irqbroker_core::Registry;
 use irqbroker_core::Wait;
@@ -135,6 +136,35 @@ fn p5_message_that_cannot_be_posted_gives_the_entry_back_and_the_stream_tells_wh
             .collect();
         assert_eq!(told, [(POSTED, remapped), (remapped, POSTED)]);
     }
+}
+
+#[test]
+fn link_goes_between_posted_remapped_and_a_relay_that_was_asked_for_each_with_its_reason() {
+    let linked = Linked::new(message(0, VECTOR));
+    let id = linked.link.link();
+    let asked = (DeliveryState::Relay, Reason::RelayRequested);
+    let several = Reason::HostEntry(Unpostable::SeveralVcpus);
+    let events = linked.registry.subscribe(16);
+    let path = |policy| linked.registry.set_path(id, policy).unwrap();
+    let update = |message| linked.link.update_route(message).unwrap();
+    path(PathPolicy::Relay);
+    assert_eq!(
+        (linked.state(), linked.consumer.mode()),
+        (asked, IrteMode::Posted)
+    );
+    update(to_both(VECTOR));
+    assert_eq!(linked.state(), asked);
+    assert_ne!(linked.consumer.mode(), IrteMode::Posted);
+    path(PathPolicy::Auto);
+    update(message(0, VECTOR));
+    let told: Vec<_> = events
+        .try_iter()
+        .filter_map(|event| match event {
+            Event::Delivery { to, .. } => Some((to.state, to.reason)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [asked, (DeliveryState::Relay, several), POSTED]);
 }
 
 #[test]
