@@ -7,6 +7,7 @@
 mod chunked;
 mod connect;
 mod delivery;
+mod demote;
 mod error;
 mod event;
 mod handle;
