@@ -12,6 +12,10 @@ use irqbroker_core::Vector;
 use irqbroker_kvm::IoctlCounts;
 use libtest_mimic::Trial;
 use posted_irq::VtdIrte;
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
 
 use crate::remapping_rig::Behind;
 use crate::remapping_rig::Rig;
@@ -92,6 +96,15 @@ fn many(rig: &Rig<'_>, links: u16) -> anyhow::Result<Vec<Behind>> {
 fn one_index(world: &dyn World) -> anyhow::Result<()> {
     /// Links that share the entry that changes; the device's other vectors have their own.
     const SHARING: u64 = 3;
+    // An eventfd for each link; most shells start with 1024 files.
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: files.maximum,
+            ..files
+        },
+    )?;
     for links in [16, 4000] {
         let rig = Rig::new(world, Options::default())?;
         let others = many(&rig, links)?;
