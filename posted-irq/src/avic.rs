@@ -120,7 +120,7 @@ impl AvicVcpu {
     ///
     /// # Errors
     ///
-    /// [`TableError::Raced`] if an entry has another writer.
+    /// As [`AmdIrteTable::update`].
     pub fn load(&self, processor: ApicId) -> Result<(), TableError> {
         let mut state = self.state();
         state.destination = processor;

@@ -147,7 +147,6 @@ pub use table::AmdIrteTable;
 pub use table::AmdUpdate;
 pub use table::CachingMode;
 pub use table::IrteBlock;
-pub use table::IrteWrite;
 pub use table::TableError;
 pub use table::VtdIrteTable;
 pub use table::VtdUpdate;

@@ -9,6 +9,5 @@ pub use amd::AmdUpdate;
 pub use blocks::IrteBlock;
 pub use blocks::TableError;
 pub use vtd::CachingMode;
-pub use vtd::IrteWrite;
 pub use vtd::VtdIrteTable;
 pub use vtd::VtdUpdate;

@@ -1,8 +1,9 @@
 //! A device's interrupt-remapping table for the AMD IOMMU, with 128-bit entries.
 //!
-//! Every change is one 128-bit exchange. What follows it is the invalidation of the device's whole
-//! table, there being none for a single entry, except where hardware reads the changed fields anew
-//! for each interrupt (`drivers/iommu/amd/iommu.c`, `amd_iommu_update_ga`).
+//! Every change is one 128-bit exchange that returns the entry it replaced. What follows it is the
+//! invalidation of the device's whole table, there being none for a single entry, except where
+//! hardware reads the changed fields anew for each interrupt (`drivers/iommu/amd/iommu.c`,
+//! `amd_iommu_update_ga`).
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -22,8 +23,9 @@ use crate::primitive::Mutex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "what hardware has cached stays in force until it is invalidated"]
 pub struct AmdUpdate {
-    /// Whether the entry was written: not if it was so before.
-    pub written: bool,
+    /// What the entry said before: not what the caller made it say last, if there is another
+    /// writer.
+    pub replaced: AmdIrte,
     /// What the caller must queue, and complete with a COMPLETION_WAIT.
     pub invalidate: Option<AmdInvalidation>,
 }
@@ -102,7 +104,7 @@ impl AmdIrteTable {
     /// # Errors
     ///
     /// [`TableError::OutOfBlock`], [`TableError::Foreign`] for a block that reaches beyond the
-    /// table; [`TableError::Raced`] if somebody else wrote the entry meanwhile.
+    /// table.
     pub fn update(
         &self,
         block: &IrteBlock,
@@ -113,26 +115,12 @@ impl AmdIrteTable {
         let first = block.first();
         let entry = self.entries.get(usize::from(index));
         let entry = entry.ok_or(TableError::Foreign { first })?;
-        // Relaxed: the one writer reads what it wrote itself.
-        let old = AmdIrte::from_bits(entry.load(Ordering::Relaxed));
-        if old == new {
-            return Ok(AmdUpdate {
-                written: false,
-                invalidate: None,
-            });
-        }
-        // Release: the backing page is set up before hardware can post into it.
-        entry
-            .compare_exchange(
-                old.into_bits(),
-                new.into_bits(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            )
-            .map_err(|_| TableError::Raced { index })?;
+        // Release: the backing page is set up before hardware can post into it. Acquire: who
+        // undoes another's entry sees what that one set up.
+        let replaced = AmdIrte::from_bits(entry.swap(new.into_bits(), Ordering::AcqRel));
         Ok(AmdUpdate {
-            written: true,
-            invalidate: must_invalidate(old, new)
+            replaced,
+            invalidate: must_invalidate(replaced, new)
                 .then_some(AmdInvalidation::InterruptTable(self.device)),
         })
     }
@@ -192,13 +180,14 @@ mod tests {
     }
 
     #[test]
-    fn amd_update_of_an_unchanged_entry_writes_and_invalidates_nothing() {
+    fn amd_update_of_an_unchanged_entry_invalidates_nothing() {
         let table = AmdIrteTable::new(DEVICE, 32).unwrap();
         let block = table.allocate(2).unwrap();
         let entry = AmdGuest::new().with_remap_en(true).into();
-        assert!(table.update(&block, 1, entry).unwrap().written);
+        let first = table.update(&block, 1, entry).unwrap();
+        assert_eq!(first.replaced, AmdIrte::default());
         let again = AmdUpdate {
-            written: false,
+            replaced: entry,
             invalidate: None,
         };
         assert_eq!(table.update(&block, 1, entry), Ok(again));

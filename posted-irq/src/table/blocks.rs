@@ -31,12 +31,6 @@ pub enum TableError {
         /// The first index of the block.
         first: u16,
     },
-    /// Somebody else changed the entry at the same time.
-    #[error("entry {index} was changed by somebody else at the same time")]
-    Raced {
-        /// The entry.
-        index: u16,
-    },
 }
 
 /// Entries in a row that belong to one device's interrupts.

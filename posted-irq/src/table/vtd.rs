@@ -1,10 +1,11 @@
 //! A VT-d interrupt-remapping table as the host keeps it.
 //!
-//! An entry that posts, or did, is changed by one 128-bit exchange; between two remapped ones two
-//! stores do, the low half first, and a reader may see the new low half with the old high one.
-//! Both are what Linux does (`drivers/iommu/intel/irq_remapping.c`, `modify_irte`). The exchange
-//! is `cmpxchg16b` where the processor has it, which `portable-atomic` finds out when it runs;
-//! where not, it takes a lock that only this process sees.
+//! An entry is changed by one 128-bit exchange, which returns the entry that it replaced. So the
+//! writer reads nothing beforehand: an atomic load of 128 bits is a call of its own, and costs
+//! half an exchange more. Linux exchanges only where an entry posts, or did, and stores two halves
+//! between remapped ones (`drivers/iommu/intel/irq_remapping.c`, `modify_irte`); here no entry is
+//! ever seen torn. The exchange is `cmpxchg16b` where the processor has it, which `portable-atomic`
+//! finds out when it runs; where not, it takes a lock that only this process sees.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -20,7 +21,6 @@ use crate::vtd::VtdIrte;
 
 /// Largest table there is.
 const MAX_ENTRIES: u32 = 65_536;
-const LOW: u128 = u64::MAX as u128;
 
 /// Whether the remapping unit caches entries that are not present (`CAP_REG.CM`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,23 +31,13 @@ pub enum CachingMode {
     All,
 }
 
-/// How an entry was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IrteWrite {
-    /// Not at all: it was so before.
-    None,
-    /// By a 64-bit store for the low half and one for the high half.
-    TwoHalves,
-    /// By one 128-bit exchange.
-    Atomic,
-}
-
 /// What an update did, and what is left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "what hardware has cached stays in force until it is invalidated"]
 pub struct VtdUpdate {
-    /// How the entry was changed.
-    pub write: IrteWrite,
+    /// What the entry said before: not what the caller made it say last, if there is another
+    /// writer.
+    pub replaced: VtdIrte,
     /// What the caller must queue and wait for, before the old target goes away.
     pub invalidate: Option<IecInvalidation>,
 }
@@ -121,12 +111,13 @@ impl VtdIrteTable {
 
     /// Makes entry `at` of a block say this.
     ///
+    /// The block is shared on purpose, so that several links can have entries of it. Of two that
+    /// write the same entry one comes first, and each is told what it replaced.
+    ///
     /// # Errors
     ///
     /// [`TableError::OutOfBlock`], [`TableError::Foreign`] for a block that reaches beyond the
-    /// table; [`TableError::Raced`] if somebody else wrote the entry meanwhile. The block is
-    /// shared on purpose, so that several links can have entries of it, but each entry must have
-    /// one writer.
+    /// table.
     #[inline]
     pub fn update(
         &self,
@@ -134,59 +125,20 @@ impl VtdIrteTable {
         at: u16,
         new: VtdIrte,
     ) -> Result<VtdUpdate, TableError> {
-        // Relaxed: the one writer reads what it wrote itself.
-        let old = self.entry(block, at)?.load(Ordering::Relaxed);
-        self.exchange(block, at, VtdIrte::from_bits(old), new)
-    }
-
-    /// As [`update`](Self::update), for a writer that remembers what it wrote last, as Linux does:
-    /// an atomic load of 128 bits is a good part of the cost.
-    ///
-    /// # Errors
-    ///
-    /// As `update`, where [`TableError::Raced`] also says that `old` was not what the entry said.
-    /// Between two remapped entries nothing is exchanged, so nothing is compared.
-    #[inline]
-    pub fn exchange(
-        &self,
-        block: &IrteBlock,
-        at: u16,
-        old: VtdIrte,
-        new: VtdIrte,
-    ) -> Result<VtdUpdate, TableError> {
-        let entry = self.entry(block, at)?;
-        let index = block.first() + at;
-        let write = if old == new {
-            IrteWrite::None
-        } else if old.is_posted() || new.is_posted() {
-            // Release: the descriptor is set up before hardware can post into it.
-            entry
-                .compare_exchange(
-                    old.into_bits(),
-                    new.into_bits(),
-                    Ordering::AcqRel,
-                    Ordering::Relaxed,
-                )
-                .map_err(|_| TableError::Raced { index })?;
-            IrteWrite::Atomic
-        } else {
-            // Release as above. Each store changes one half only.
-            let half = old.into_bits() & !LOW | new.into_bits() & LOW;
-            entry.store(half, Ordering::Release);
-            entry.store(new.into_bits(), Ordering::Release);
-            IrteWrite::TwoHalves
-        };
-        let invalidate = self
-            .must_invalidate(old, new)
-            .then_some(IecInvalidation::Index { index, mask: 0 });
-        Ok(VtdUpdate { write, invalidate })
-    }
-
-    #[inline]
-    fn entry(&self, block: &IrteBlock, at: u16) -> Result<&AtomicU128, TableError> {
-        let index = usize::from(block.index(at)?);
+        let index = block.index(at)?;
         let first = block.first();
-        self.entries.get(index).ok_or(TableError::Foreign { first })
+        let entry = self.entries.get(usize::from(index));
+        let entry = entry.ok_or(TableError::Foreign { first })?;
+        // Release: the descriptor is set up before hardware can post into it. Acquire: who undoes
+        // another's entry sees what that one set up.
+        let replaced = VtdIrte::from_bits(entry.swap(new.into_bits(), Ordering::AcqRel));
+        let invalidate = self
+            .must_invalidate(replaced, new)
+            .then_some(IecInvalidation::Index { index, mask: 0 });
+        Ok(VtdUpdate {
+            replaced,
+            invalidate,
+        })
     }
 
     /// Whether hardware may go on with the old entry: it has it cached, and the new one differs
