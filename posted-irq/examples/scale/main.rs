@@ -1,9 +1,8 @@
 //! What posting costs a host with 4096 vCPUs, the more of them share a processor.
 //!
-//! Run with `cargo run --release -p posted-irq --features sim --example scale [FILE.svg]`. Each
-//! point is a host of its own: 100 000 remapping entries over two units, 100 simulated
-//! milliseconds of interrupts, re-routing, hot-plug and VMs that come and go. Any interrupt lost,
-//! invented or gone astray ends it with an error.
+//! Run with `cargo run --release -p posted-irq --features testing --example scale [FILE.svg]`.
+//! Each point is a host of its own: 100 000 remapping entries over two units, 100 simulated
+//! milliseconds. Any interrupt lost, invented or gone astray ends it with an error.
 
 use std::io::IsTerminal;
 use std::io::stderr;
@@ -47,7 +46,7 @@ fn simulate(ratio: u32) -> anyhow::Result<Point> {
         host.run_until(millisecond * 1_000_000)?;
         if stderr().is_terminal() {
             let posted = host.report().posted;
-            eprint!("\r{ratio:>3} : 1  {millisecond:>3} ms  {posted:>8} interrupts");
+            eprint!("{ratio:>5}  {posted:>9} posted, {millisecond:>3} ms\r");
         }
     }
     let report = host.finish()?;
@@ -57,22 +56,21 @@ fn simulate(ratio: u32) -> anyhow::Result<Point> {
 fn main() -> anyhow::Result<()> {
     let file = std::env::args().nth(1).unwrap_or("scale.svg".to_owned());
     let mut points = Vec::new();
-    println!("vCPUs : processor  delivered  notifications  wake-ups  silent  invalidations");
+    println!("for each interrupt delivered, by vCPUs to a processor");
+    println!("ratio  delivered  notifications  wake-ups  silent  invalidations");
     for ratio in RATIOS {
         let point = simulate(ratio).with_context(|| format!("at {ratio} vCPUs to a processor"))?;
-        let SimReport { delivered, .. } = point.report;
+        let report = point.report;
         let [notifications, wakeups, silent, invalidations] = [
-            point.report.notifications,
-            point.report.wakeups,
-            point.report.silent + point.report.coalesced,
-            point.report.invalidations(),
+            report.notifications,
+            report.wakeups,
+            report.silent + report.coalesced,
+            report.invalidations(),
         ]
         .map(|count| point.per_delivered(count));
-        if stderr().is_terminal() {
-            eprint!("\r");
-        }
         println!(
-            "{ratio:>13} : 1  {delivered:>9}  {notifications:>13.3}  {wakeups:>8.3}  {silent:>6.3}  {invalidations:>13.4}"
+            "{ratio:>5}  {:>9}  {notifications:>13.3}  {wakeups:>8.3}  {silent:>6.3}  {invalidations:>13.3}",
+            report.delivered
         );
         points.push(point);
     }

@@ -19,31 +19,36 @@ const GRID: RGBColor = RGBColor(228, 231, 235);
 const BLUE: RGBColor = RGBColor(0, 90, 156);
 
 /// Left, top, right, bottom of the three panels.
-const FATES: [i32; 4] = [84, 140, 560, 600];
-const WAITS: [i32; 4] = [812, 140, 1150, 330];
-const CHANGES: [i32; 4] = [812, 432, 1050, 600];
+const FATES: [i32; 4] = [92, 140, 640, 600];
+const WAITS: [i32; 4] = [860, 140, 1160, 330];
+const CHANGES: [i32; 4] = [880, 436, 1060, 601];
 
-/// Name, explanation and colour (Okabe and Ito's) of what may become of a post.
-const LAYERS: [(&str, &str, RGBColor); 4] = [
+/// What may become of a post: name, explanation, colour (Okabe and Ito's), and where in the panel
+/// there is room to say so, in shares of its width and height.
+const LAYERS: [(&str, &str, RGBColor, (f64, f64)); 4] = [
     (
-        "wakes a blocked vCPU",
-        "wakeup vector, a run of the scheduler",
-        RGBColor(230, 159, 0),
+        "a blocked vCPU",
+        "is woken by the wakeup vector",
+        RGBColor(190, 116, 0),
+        (0.03, 0.38),
     ),
     (
-        "reaches a running vCPU",
-        "notification, no exit from the guest",
+        "a running vCPU",
+        "is notified, with no exit",
         BLUE,
+        (0.03, 0.87),
     ),
     (
-        "waits for a preempted vCPU",
-        "silent, taken when it runs again",
-        RGBColor(0, 140, 105),
+        "a preempted vCPU",
+        "finds it when it runs again",
+        RGBColor(0, 128, 96),
+        (0.58, 0.34),
     ),
     (
-        "rides along",
-        "pending or notified already",
-        RGBColor(170, 178, 188),
+        "nobody need hear of it",
+        "pending, or being notified already",
+        RGBColor(122, 130, 140),
+        (0.5, 0.76),
     ),
 ];
 
@@ -77,7 +82,7 @@ fn draw_fates(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
     )?;
     let y = |share: f64| at(bottom, top, share);
     let sums: Vec<[f64; 5]> = points.iter().map(shares).collect();
-    for (layer, (name, why, color)) in LAYERS.into_iter().enumerate() {
+    for (layer, (_, _, color, _)) in LAYERS.into_iter().enumerate() {
         let edge = |side: usize| {
             let place = move |(point, sums): (&Point, &[f64; 5])| {
                 (across(FATES, point), y(sums[layer + side]))
@@ -85,23 +90,18 @@ fn draw_fates(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
             points.iter().zip(&sums).map(place)
         };
         let outline: Vec<Pixel> = edge(0).chain(edge(1).rev()).collect();
-        fill(area, Polygon::new(outline, color.mix(0.85).filled()))?;
-        // The label stands where the layer is at its right end.
-        let middle = sums
-            .last()
-            .map_or(0.0, |sums| f64::midpoint(sums[layer], sums[layer + 1]));
-        let place = (
-            right + 14,
-            y(middle).clamp(top + 14, bottom - 60 + 14 * 3 - 46 * layer as i32),
-        );
-        text(area, name, (place.0, place.1 - 9), 16, INK, HPos::Left)?;
-        text(area, why, (place.0, place.1 + 10), 13, MUTED, HPos::Left)?;
+        fill(area, Polygon::new(outline, color.filled()))?;
     }
     for percent in [0, 25, 50, 75, 100] {
         let y = y(f64::from(percent) / 100.0);
-        line(area, vec![(left, y), (right, y)], WHITE.mix(0.5), 1)?;
+        line(area, vec![(left, y), (right, y)], WHITE.mix(0.3), 1)?;
         let label = format!("{percent} %");
         text(area, &label, (left - 10, y), 14, MUTED, HPos::Right)?;
+    }
+    for (name, why, _, (right_by, up_by)) in LAYERS {
+        let (x, y) = (at(left, right, right_by), y(up_by));
+        text(area, name, (x, y - 10), 16, WHITE, HPos::Left)?;
+        text(area, why, (x, y + 11), 13, WHITE, HPos::Left)?;
     }
     draw_ratios(area, FATES, points)
 }
@@ -123,8 +123,8 @@ fn shares(point: &Point) -> [f64; 5] {
 
 fn draw_waits(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
     let [left, top, right, bottom] = WAITS;
-    let heading = "Mean time from post to vCPU";
-    text(area, heading, (left, top - 24), 18, INK, HPos::Left)?;
+    let heading = "Mean time until a vCPU takes a post";
+    text(area, heading, (left - 170, top - 24), 18, INK, HPos::Left)?;
     // From 1 µs to 100 ms.
     let y = |ns: f64| at(bottom, top, (ns.log10() - 3.0) / 5.0);
     for (ns, label) in [
@@ -153,7 +153,7 @@ fn draw_waits(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
 fn draw_changes(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
     let [left, top, right, bottom] = CHANGES;
     let heading = "Entries changed, and invalidations for them";
-    text(area, heading, (left - 170, top - 24), 18, INK, HPos::Left)?;
+    text(area, heading, (left - 190, top - 24), 18, INK, HPos::Left)?;
     let rows = [
         (SimCause::Retarget, "another vCPU or vector"),
         (SimCause::Demote, "cannot be posted any more"),
@@ -173,7 +173,8 @@ fn draw_changes(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
         .max()
         .unwrap_or(1);
     let height = (bottom - top) / 5;
-    for ((cause, name), y) in rows.into_iter().zip((top..).step_by(height as usize)) {
+    for (row, (cause, name)) in (0..).zip(rows) {
+        let y = top + row * height;
         let (events, invalidations) = sum(cause);
         let x = |count: u64| at(left, right, count as f64 / most as f64);
         let bar = |end, from, to, color: RGBAColor| {
@@ -196,7 +197,7 @@ fn draw_changes(area: &Area<'_>, points: &[Point]) -> anyhow::Result<()> {
     text(
         area,
         below,
-        (left - 170, bottom + 22),
+        (left - 190, bottom + 16),
         13,
         MUTED,
         HPos::Left,
@@ -232,10 +233,7 @@ fn across([left, _, right, _]: [i32; 4], point: &Point) -> i32 {
     at(left, right, f64::from(point.ratio).log2() / 6.0)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a pixel of a small picture"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "pixels of a small picture")]
 fn at(from: i32, to: i32, share: f64) -> i32 {
     from + (f64::from(to - from) * share).round() as i32
 }
