@@ -146,3 +146,7 @@ mod tests;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod oracle;
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod against_oracle;

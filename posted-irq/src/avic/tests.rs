@@ -203,3 +203,29 @@ proptest! {
         }
     }
 }
+
+/// Binding raced with the vCPU's moves, and left entries with a processor it had left.
+#[test]
+fn p6_entry_bound_while_the_vcpu_moves_is_left_with_its_last_place() {
+    // Enough for the two threads to meet, few enough to be quick.
+    const ROUNDS: u32 = 2_000;
+    let (entries, vcpu) = (entries(), vcpu());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..ROUNDS {
+                vcpu.load(ApicId(round)).unwrap();
+            }
+        });
+        for at in (0..8).cycle().take(ROUNDS as usize) {
+            entries.restore(&vcpu, at);
+            entries.post(&vcpu, at);
+        }
+    });
+    for at in 0..8 {
+        let AmdIrteFormat::Guest(entry) = entries.format(at) else {
+            panic!("entry {at} does not post");
+        };
+        assert!(entry.is_run());
+        assert_eq!(entry.destination(), ApicId(ROUNDS - 1));
+    }
+}

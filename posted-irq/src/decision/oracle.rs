@@ -13,19 +13,26 @@ use crate::apic::WideIds;
 use crate::request::DestinationMode;
 use crate::request::Shorthand;
 
-/// Who would be posted to.
-pub(super) fn expected(request: &ApicRequest, map: &ApicMap) -> Option<VcpuId> {
+/// The whole outcome: who is posted to and how found, or why nobody is.
+pub(super) fn expected(request: &ApicRequest, map: &ApicMap) -> Posting {
     if !matches!(request.delivery_mode.into_bits(), 0 | 1) {
-        return None;
+        return Posting::Remap(NotPosted::DeliveryMode(request.delivery_mode));
     }
-    by_map(request, map).or_else(|| {
-        let reached: Vec<_> = map
-            .apics()
-            .iter()
-            .filter(|a| reached(a, request, map))
-            .collect();
-        (reached.len() == 1).then(|| reached[0].vcpu)
-    })
+    let post = |vcpu, resolver| Posting::Post {
+        vcpu,
+        vector: request.vector,
+        resolver,
+    };
+    if let Some(vcpu) = by_map(request, map) {
+        return post(vcpu, Resolver::Fast);
+    }
+    let reached = map.apics().iter().filter(|a| reached(a, request, map));
+    match *reached.map(|apic| apic.vcpu).collect::<Vec<_>>() {
+        [] => Posting::Remap(NotPosted::NoVcpu),
+        [vcpu] => post(vcpu, Resolver::Slow),
+        _ if broadcast(request, map) => Posting::Remap(NotPosted::Broadcast),
+        _ => Posting::Remap(NotPosted::SeveralVcpus),
+    }
 }
 
 fn x2(apic: &LocalApic) -> bool {
@@ -54,17 +61,18 @@ fn owner(id: u32, map: &ApicMap) -> Option<&LocalApic> {
         .or_else(|| apics.iter().find(narrow))
 }
 
-fn by_map(request: &ApicRequest, map: &ApicMap) -> Option<VcpuId> {
-    let apics = map.apics();
-    let to = request.destination.0;
-    let twice = |apic: &LocalApic| apics.iter().filter(|o| own_id(o) == own_id(apic)).count() > 1;
-    let no_map = map.options.wide_ids == WideIds::Disabled && apics.iter().any(twice);
-    if no_map || request.shorthand != Shorthand::None {
-        return None;
-    }
-    // Those that take part in logical delivery, and whether they agree on how.
+/// How APICs take part in logical delivery.
+struct Logical<'a> {
+    members: Vec<&'a LocalApic>,
+    /// 'x', 'f' or 'c'; of members that differ, any.
+    kind: Option<char>,
+    /// They differ, or two share a place: the map's mode froze at the first clash.
+    clash: bool,
+}
+
+fn logical(map: &ApicMap) -> Logical<'_> {
+    let apics = map.apics().iter();
     let members: Vec<_> = apics
-        .iter()
         .filter(|apic| apic.software_enabled && apic.logical_id() != 0)
         .collect();
     let kind = |apic: &LocalApic| match apic.mode {
@@ -75,38 +83,52 @@ fn by_map(request: &ApicRequest, map: &ApicMap) -> Option<VcpuId> {
         } => 'f',
         ApicMode::XApic { .. } => 'c',
     };
-    let kinds: std::collections::BTreeSet<char> = members.iter().map(|a| kind(a)).collect();
-    // The logical map's mode freezes at the first clash, with whatever it was set to before.
-    let clash = kinds.len() > 1 || {
-        let spot = |apic: &LocalApic| match kind(apic) {
-            'x' => None,
-            'f' => Some(apic.logical_id()),
-            _ => Some(apic.logical_id()).filter(|id| id & 0xf != 0),
-        };
-        let bits = |apic: &LocalApic| match kind(apic) {
-            'c' => (apic.logical_id() & 0xf).count_ones(),
-            _ => apic.logical_id().count_ones(),
-        };
-        let spots: Vec<u32> = members.iter().filter_map(|apic| spot(apic)).collect();
-        let mut unique = spots.clone();
-        unique.sort_unstable();
-        unique.dedup();
-        unique.len() != spots.len()
-            || members
-                .iter()
-                .any(|apic| spot(apic).is_some() && bits(apic) != 1)
+    let spot = |apic: &LocalApic| match kind(apic) {
+        'x' => None,
+        'f' => Some(apic.logical_id()),
+        _ => Some(apic.logical_id()).filter(|id| id & 0xf != 0),
     };
-    let all_x2 = !clash && kinds.contains(&'x');
-    let broadcast = match map.options.broadcast {
+    let bits = |apic: &LocalApic| match kind(apic) {
+        'c' => (apic.logical_id() & 0xf).count_ones(),
+        _ => apic.logical_id().count_ones(),
+    };
+    let kinds: std::collections::BTreeSet<char> = members.iter().map(|a| kind(a)).collect();
+    let spots: Vec<u32> = members.iter().filter_map(|apic| spot(apic)).collect();
+    let unique: std::collections::BTreeSet<&u32> = spots.iter().collect();
+    let wide = |apic: &&LocalApic| spot(apic).is_some() && bits(apic) != 1;
+    Logical {
+        kind: kinds.first().copied(),
+        clash: kinds.len() > 1 || unique.len() != spots.len() || members.iter().any(wide),
+        members,
+    }
+}
+
+fn broadcast(request: &ApicRequest, map: &ApicMap) -> bool {
+    let to = request.destination.0;
+    let logical = logical(map);
+    let all_x2 = !logical.clash && logical.kind == Some('x');
+    match map.options.broadcast {
         BroadcastQuirk::Enabled => to == 0xff,
         BroadcastQuirk::Disabled => to == u32::MAX || to == 0xff && !all_x2,
-    };
-    if broadcast {
+    }
+}
+
+fn by_map(request: &ApicRequest, map: &ApicMap) -> Option<VcpuId> {
+    let apics = map.apics();
+    let to = request.destination.0;
+    let twice = |apic: &LocalApic| apics.iter().filter(|o| own_id(o) == own_id(apic)).count() > 1;
+    let no_map = map.options.wide_ids == WideIds::Disabled && apics.iter().any(twice);
+    if no_map || request.shorthand != Shorthand::None || broadcast(request, map) {
         return None;
     }
     if request.destination_mode == DestinationMode::Physical {
         return owner(to, map).map(|apic| apic.vcpu);
     }
+    let Logical {
+        members,
+        kind,
+        clash,
+    } = logical(map);
     if clash {
         return None;
     }
@@ -117,7 +139,7 @@ fn by_map(request: &ApicRequest, map: &ApicMap) -> Option<VcpuId> {
         .max()
         .unwrap_or(0)
         .max(255);
-    let places: Vec<Option<&LocalApic>> = match kinds.first() {
+    let places: Vec<Option<&LocalApic>> = match kind {
         None => vec![],
         Some('x') => (0..16)
             .filter(|bit| to & 1 << bit != 0)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ids::ApicIdFormat;
 use crate::message::RemappableMsi;
 use crate::remapper::CompatibilityFormat;
 use crate::remapper::VtdFaultLog;
@@ -8,9 +9,11 @@ use crate::vtd::IecInvalidation;
 use crate::vtd::Irta;
 use crate::vtd::PostedInterrupts;
 use crate::vtd::VtdFaultReason;
+use crate::vtd::VtdIrte;
 use crate::vtd::VtdRemapped;
 
 const DEVICE: SourceId = SourceId(0x0300);
+const NOT_OFFERED: PostedInterrupts = PostedInterrupts::NotOffered;
 
 /// A table of 4096 entries at 0, all present, each with another destination.
 struct Guest {
@@ -23,7 +26,7 @@ impl Guest {
         let remapper = VtdRemapper {
             table: Some(Irta::new().with_s(11).with_eime(true)),
             compatibility: CompatibilityFormat::Blocked,
-            posting: PostedInterrupts::NotOffered,
+            posting: NOT_OFFERED,
         };
         let mut guest = Self {
             memory: vec![0; 4096 * 16],
@@ -132,4 +135,35 @@ fn removed_link_is_not_named_any_more() {
     guest.unit.remove(LinkKey(3));
     let invalidation = IecInvalidation::Index { index: 3, mask: 0 };
     assert_eq!(guest.unit.invalidate(invalidation), []);
+}
+
+/// Garbage of every kind in one link's entry: its own fault, and nobody else's business.
+#[test]
+fn garbage_entry_faults_its_own_link_and_leaves_the_others_cached() {
+    let mut guest = Guest::new(16);
+    // Arbitrary, but the same in each run.
+    let mut random = fastrand::Rng::with_seed(0x5eed);
+    for _ in 0..1000 {
+        let garbage = VtdRemapped::from_bits(random.u128(..));
+        guest.write(3, garbage);
+        let invalidation = IecInvalidation::Index { index: 3, mask: 0 };
+        guest.unit.invalidate(invalidation);
+
+        let outcome = guest.deliver(3);
+
+        let expected = VtdIrte::from(garbage).validate(ApicIdFormat::X2Apic, NOT_OFFERED);
+        match expected {
+            Err(reason) => assert_eq!(outcome.unwrap_err().reason, reason),
+            Ok(_) if !VtdIrte::from(garbage).accepts(DEVICE) => {
+                assert_eq!(outcome.unwrap_err().reason, VtdFaultReason::SourceId);
+            }
+            Ok(_) => assert!(outcome.is_ok()),
+        }
+        for other in (0..16).filter(|other| *other != 3) {
+            let Ok(delivery @ Delivery::Cached(_)) = guest.deliver(other) else {
+                panic!("link {other} was touched");
+            };
+            assert_eq!(destination(delivery), other.into());
+        }
+    }
 }

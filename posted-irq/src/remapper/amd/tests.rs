@@ -266,3 +266,25 @@ fn amd_hardware_errors_for_tables_in_unmapped_memory() {
     assert_eq!(event.code(), AmdEventCode::PAGE_TAB_HARDWARE_ERROR);
     assert_eq!(event.address(), TABLE as u64);
 }
+
+#[test]
+fn amd_hardware_errors_for_tables_at_the_end_of_the_address_space() {
+    let table = AmdDeviceTable {
+        base: !0xfff,
+        devices: 0x1_0000,
+    };
+    let unit = AmdRemapper {
+        table: Some(table),
+        layout: WIDE,
+    };
+    for device in [SourceId(0), SourceId(0x7f), SourceId(0xffff)] {
+        let outcome = unit.translate([].as_slice(), device, FIRST);
+        let event = outcome.unwrap_err().event.unwrap();
+        assert_eq!(event.code(), AmdEventCode::DEV_TAB_HARDWARE_ERROR);
+    }
+    // All bits of the entry's address field.
+    let last = dte().with_int_table((1 << 46) - 1);
+    let msi = Msi { data: 255, ..FIRST };
+    let event = logged(translate(WIDE, &memory(last, &[]), msi));
+    assert_eq!(event.code(), AmdEventCode::PAGE_TAB_HARDWARE_ERROR);
+}

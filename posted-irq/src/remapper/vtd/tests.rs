@@ -268,3 +268,63 @@ fn fault_with_fpd_is_not_logged() {
     assert_eq!(log.record(&fault), VtdRecorded::Disabled);
     assert!(!log.is_pending());
 }
+
+/// Whatever the check: the fault is 26h where SID, SQ and SVT refuse, and 24h where SVT is 3.
+#[test]
+fn fault_26h_or_24h_for_every_kind_of_source_check() {
+    let check = |svt, sq, sid| {
+        let entry = present().with_svt(svt).with_sq(sq).with_sid(sid);
+        let memory = memory_with(1, entry);
+        let outcome = unit().translate(memory.as_slice(), DEVICE, remappable(1));
+        outcome.map(|_| ()).map_err(|fault| fault.reason)
+    };
+    let refused = Err(VtdFaultReason::SourceId);
+    let qualifiers = [
+        (SourceQualifier::All, 0b000),
+        (SourceQualifier::IgnoreBit2, 0b100),
+        (SourceQualifier::IgnoreBits2To1, 0b110),
+        (SourceQualifier::IgnoreBits2To0, 0b111),
+    ];
+    for (sq, ignored) in qualifiers {
+        for other in 0..=0xffff_u16 {
+            let accepted = (other ^ DEVICE.0) & !ignored == 0;
+            let expected = if accepted { Ok(()) } else { refused };
+            assert_eq!(check(SourceValidation::Source, sq, other), expected);
+        }
+        // The device's bus is 3; of a range the other way round nobody is.
+        for (sid, expected) in [
+            (0x0303, Ok(())),
+            (0x0204, Ok(())),
+            (0x0404, refused),
+            (0x0002, refused),
+            (0x0402, refused),
+        ] {
+            assert_eq!(check(SourceValidation::Bus, sq, sid), expected);
+        }
+        assert_eq!(check(SourceValidation::None, sq, !DEVICE.0), Ok(()));
+        let reserved = check(SourceValidation::Reserved, sq, DEVICE.0);
+        assert_eq!(reserved, Err(VtdFaultReason::EntryReserved));
+    }
+}
+
+/// A posted entry has no room for bits 5:0 of the address; what it names is aligned or nowhere.
+#[test]
+fn posted_entry_of_any_bits_names_an_aligned_descriptor_or_faults() {
+    // Arbitrary, but the same in each run.
+    let mut random = fastrand::Rng::with_seed(0x5eed);
+    for _ in 0..10_000 {
+        // The reserved bits clear, so that the descriptor is what decides.
+        let bits = random.u128(..) & !(0xfff << 84 | 0x3fff << 24 | 3 << 12 | 0x3f << 2);
+        let entry = VtdPosted::from_bits(bits & !(3 << 82) | 1 << 15 | 1);
+        let memory = memory_with(1, entry);
+        match unit().translate(memory.as_slice(), DEVICE, remappable(1)) {
+            Ok((_, Translation::Posted { descriptor, .. })) => {
+                assert_eq!(descriptor.get() % 64, 0);
+            }
+            outcome => {
+                let reason = outcome.unwrap_err().reason;
+                assert_eq!(reason, VtdFaultReason::DescriptorAccess);
+            }
+        }
+    }
+}
