@@ -39,6 +39,8 @@ use crate::vtd::PostedInterrupts;
 use crate::vtd::VtdFaultReason;
 use crate::vtd::VtdIrte;
 
+mod oracle;
+
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
@@ -92,44 +94,53 @@ pub fn vtd_entry(input: &[u8]) {
     let (ids, posting) = (ids(input.flag()), posting(input.flag()));
     let entry = VtdIrte::from_bits(bits);
 
-    let reserved_svt = bits >> 82 & 3 == 3;
-    let reserved = if bits & 1 << 15 == 0 {
-        let destination = 0xffff_00ff << 32;
-        let narrow = ids == ApicIdFormat::XApic && bits & destination != 0;
-        let mode = bits >> 5 & 7;
-        bits & (0xffff_ffff_fff0 << 80 | 0xff << 24 | 7 << 12) != 0
-            || narrow
-            || matches!(mode, 3 | 6)
-    } else {
-        bits & (0xfff << 84 | 0x3fff << 24 | 3 << 12 | 0x3f << 2) != 0
-            || posting == PostedInterrupts::NotOffered
-    };
-    let expected = match (bits & 1 != 0, reserved || reserved_svt) {
+    let wide_ids = ids == ApicIdFormat::X2Apic;
+    let offered = posting == PostedInterrupts::Offered;
+    let reserved = oracle::is_reserved(bits, wide_ids, offered);
+    let expected = match (bits & 1 != 0, reserved) {
         (false, _) => Err(VtdFaultReason::NotPresent),
         (true, true) => Err(VtdFaultReason::EntryReserved),
         (true, false) => Ok(entry.format()),
     };
     assert_eq!(entry.validate(ids, posting), expected);
+    let reserved_svt = bits >> 82 & 3 == 3;
     assert!(!reserved_svt || !entry.accepts(source));
 }
 
-/// A VT-d unit, a device and memory of any bytes.
+/// A VT-d unit, a device and memory of any bytes: the very fault that hardware names.
 pub fn vtd_translate(input: &[u8]) {
+    let _ = vtd_fault(input);
+}
+
+/// The code of the fault, if the interrupt is refused.
+fn vtd_fault(input: &[u8]) -> Option<u8> {
     let mut input = Input(input);
+    let irta = u64::from_le_bytes(input.bytes());
+    let (blocked, offered) = (!input.flag(), input.flag());
     let unit = VtdRemapper {
-        table: Some(Irta::from_bits(u64::from_le_bytes(input.bytes()))),
-        compatibility: if input.flag() {
-            CompatibilityFormat::Passed
-        } else {
+        table: Some(Irta::from_bits(irta)),
+        compatibility: if blocked {
             CompatibilityFormat::Blocked
+        } else {
+            CompatibilityFormat::Passed
         },
-        posting: posting(input.flag()),
+        posting: posting(offered),
     };
     let (source, msi) = (input.source(), input.msi());
     let memory = input.rest();
-    if let Err(fault) = unit.translate(memory, source, msi) {
+    let expected = oracle::Vtd {
+        irta,
+        blocked,
+        posting: offered,
+        source: source.0,
+        address: msi.address,
+        data: msi.data,
+        memory,
+    };
+    let fault = unit.translate(memory, source, msi).err();
+    assert_eq!(fault.map(|fault| fault.reason.code()), expected.fault());
+    if let Some(fault) = fault {
         assert_eq!(fault.source_id, source);
-        assert!((0x20..=0x28).contains(&fault.reason.code()));
         let silent = fault.fpd && fault.reason.is_qualified();
         assert_eq!(fault.record().is_none(), silent);
     }
@@ -141,6 +152,7 @@ pub fn vtd_translate(input: &[u8]) {
             mask: 0,
         });
     agrees_with_itself(unit, memory, source, msi, invalidation);
+    expected.fault()
 }
 
 /// An AMD IOMMU, a device and memory of any bytes.

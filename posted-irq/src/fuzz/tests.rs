@@ -59,6 +59,23 @@ fn fuzz_targets_survive_a_million_mutations() {
     }
 }
 
+/// The mutations reach every fault, so that agreement about them means something.
+#[test]
+fn fuzz_mutations_of_the_vtd_corpus_meet_every_fault() {
+    let mut random = fastrand::Rng::with_seed(0x5eed);
+    let seeds = corpus("vtd_translate");
+    let mut met = std::collections::BTreeSet::new();
+    // A few mutations of each seed at a time, as often as it takes to meet rare faults.
+    for round in 0..50_000 {
+        let mut input = seeds[round % seeds.len()].clone();
+        for _ in 0..4 {
+            mutate(&mut input, &mut random);
+        }
+        met.extend(vtd_fault(&input));
+    }
+    assert_eq!(met, (0x20..=0x28).collect());
+}
+
 fn mutate(input: &mut Vec<u8>, random: &mut fastrand::Rng) {
     let at = random.usize(..=input.len());
     match random.u8(..6) {
