@@ -155,41 +155,62 @@ fn vtd_fault(input: &[u8]) -> Option<u8> {
     expected.fault()
 }
 
-/// An AMD IOMMU, a device and memory of any bytes.
+/// An AMD IOMMU, a device and memory of any bytes: the very event that hardware logs.
 pub fn amd_translate(input: &[u8]) {
+    let _ = amd_refusal(input);
+}
+
+/// Whether the interrupt is refused, and the code of the event that is logged then.
+fn amd_refusal(input: &[u8]) -> Result<(), Option<u8>> {
     let mut input = Input(input);
     let table = AmdDeviceTable {
         base: u64::from_le_bytes(input.bytes()),
         devices: u32::from_le_bytes(input.bytes()),
     };
-    let wide = AmdIrteLayout::Wide {
-        apic_ids: ids(input.flag()),
-        guest_mode: if input.flag() {
-            GuestMode::Offered
-        } else {
-            GuestMode::NotOffered
-        },
+    let (wide_ids, offered, wide) = (input.flag(), input.flag(), input.flag());
+    let guest_mode = if offered {
+        GuestMode::Offered
+    } else {
+        GuestMode::NotOffered
     };
     let unit = AmdRemapper {
         table: Some(table),
-        layout: if input.flag() {
-            wide
+        layout: if wide {
+            AmdIrteLayout::Wide {
+                apic_ids: ids(wide_ids),
+                guest_mode,
+            }
         } else {
             AmdIrteLayout::Legacy
         },
     };
     let (source, msi) = (input.source(), input.msi());
     let memory = input.rest();
-    if let Err(fault) = unit.translate(memory, source, msi) {
+    let expected = oracle::Amd {
+        base: table.base,
+        devices: table.devices,
+        wide,
+        wide_ids,
+        guest_mode: offered,
+        source: source.0,
+        address: msi.address,
+        data: msi.data,
+        memory,
+    };
+    let outcome = unit.translate(memory, source, msi).map(|_| ());
+    let outcome = outcome.map_err(|fault| {
         assert_eq!(fault.source_id, source);
         assert!(fault.event.is_none_or(|event| event.i()));
-    }
+        fault.event.map(|event| event.code().into_bits())
+    });
+    assert_eq!(outcome, expected.outcome());
     let invalidation = if msi.is_interrupt() {
         AmdInvalidation::InterruptTable(source)
     } else {
         AmdInvalidation::All
     };
     agrees_with_itself(unit, memory, source, msi, invalidation);
+    outcome
 }
 
 /// A link is cached exactly where its interrupt is not refused, and the invalidation of what it

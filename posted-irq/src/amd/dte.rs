@@ -12,7 +12,7 @@ pub struct DteInterrupt {
     /// IntTabLen: the table has 2^IntTabLen entries; from 12 on reserved.
     #[bits(4)]
     pub int_tab_len: u8,
-    /// IG: faults of interrupts are not logged.
+    /// IG: I/O page faults of interrupts are not logged; other events are.
     pub ig: bool,
     /// Bits 51:6 of the table's address; it is aligned to 128 bytes, so bit 6 is zero.
     #[bits(46)]

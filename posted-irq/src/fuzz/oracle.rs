@@ -1,4 +1,4 @@
-//! What VT-d makes of raw bytes, told from the specification's bit numbers alone.
+//! What either make of unit says to raw bytes, told from the specification's bit numbers alone.
 //!
 //! Nothing of the code under test is used, neither its layouts nor its checks.
 
@@ -81,11 +81,114 @@ impl Vtd<'_> {
         (control & reserved != 0 || rest != 0).then_some(0x28)
     }
 
-    /// 128 bits of memory.
     fn bits(&self, address: u128) -> Option<u128> {
-        let start = usize::try_from(address).ok()?;
-        let bytes = self.memory.get(start..)?.first_chunk()?;
-        Some(u128::from_le_bytes(*bytes))
+        read(self.memory, address).map(u128::from_le_bytes)
+    }
+}
+
+fn read<const N: usize>(memory: &[u8], address: u128) -> Option<[u8; N]> {
+    let start = usize::try_from(address).ok()?;
+    memory.get(start..)?.first_chunk().copied()
+}
+
+/// What the guest and the device have written, behind an AMD IOMMU.
+pub(super) struct Amd<'a> {
+    /// The device table.
+    pub(super) base: u64,
+    /// Its length.
+    pub(super) devices: u32,
+    /// Entries have 128 bits.
+    pub(super) wide: bool,
+    /// APIC ids have 32 bits; of wide entries only.
+    pub(super) wide_ids: bool,
+    /// GuestMode is offered; of wide entries only.
+    pub(super) guest_mode: bool,
+    /// The device.
+    pub(super) source: u16,
+    /// Where it wrote.
+    pub(super) address: u64,
+    /// What it wrote.
+    pub(super) data: u32,
+    /// Memory from address 0 on.
+    pub(super) memory: &'a [u8],
+}
+
+/// Codes of the events that are logged; none for a target abort or a suppressed event.
+type Refused = Option<u8>;
+
+impl Amd<'_> {
+    /// Whether the interrupt is refused, and what is logged then.
+    pub(super) fn outcome(&self) -> Result<(), Refused> {
+        if self.address >> 20 != 0xfee {
+            return Ok(());
+        }
+        if u32::from(self.source) >= self.devices {
+            return Err(Some(1));
+        }
+        let entry = u128::from(self.base) + 32 * u128::from(self.source);
+        let entry: [u8; 32] = read(self.memory, entry).ok_or(Some(3))?;
+        let [.., third, _] = entry.as_chunks().0 else {
+            return Ok(());
+        };
+        // Bits 191:128 of the entry.
+        let dte = u64::from_le_bytes(*third);
+        if dte & 1 == 0 {
+            return Ok(());
+        }
+        if dte & 0xf << 52 != 0 {
+            return Err(Some(1));
+        }
+        let pass = |bit: u32| (dte & 1 << bit != 0).then_some(()).ok_or(None);
+        match (self.data >> 8 & 7, dte >> 60 & 3) {
+            (0 | 1, 0) => Err(None),
+            (0 | 1, 2) => self.remap(dte),
+            (0 | 1, 3) => Err(Some(1)),
+            (0 | 1, _) | (2, _) => Ok(()),
+            (4, _) => pass(58),
+            (5, _) => pass(56),
+            (7, _) => pass(57),
+            _ => Err(None),
+        }
+    }
+
+    fn remap(&self, dte: u64) -> Result<(), Refused> {
+        let page_fault = (dte & 1 << 5 == 0).then_some(2);
+        let length = dte >> 1 & 0xf;
+        if length > 11 {
+            return Err(Some(1));
+        }
+        let index = self.data & 0x7ff;
+        if index >= 1 << length {
+            return Err(page_fault);
+        }
+        let table = u128::from(dte & 0x000f_ffff_ffff_ffc0);
+        let entry = if self.wide {
+            read(self.memory, table + 16 * u128::from(index)).map(u128::from_le_bytes)
+        } else {
+            let entry = read(self.memory, table + 4 * u128::from(index));
+            entry.map(|bytes| u32::from_le_bytes(bytes).into())
+        };
+        let entry = entry.ok_or(Some(4))?;
+        if entry & 1 != 0 && !self.is_reserved(entry) {
+            return Ok(());
+        }
+        Err(page_fault.filter(|_| entry & 2 == 0))
+    }
+
+    fn is_reserved(&self, entry: u128) -> bool {
+        let mode = entry >> 2 & 7;
+        let guest = entry & 1 << 7 != 0;
+        if !self.wide {
+            return guest || mode > 1 || entry >> 24 != 0;
+        }
+        if entry & (0xf << 72 | 0xf << 116) != 0 {
+            return true;
+        }
+        if guest {
+            return !self.guest_mode || entry & 7 << 3 != 0;
+        }
+        let wide_destination = entry & (0xff << 120 | 0xffff << 16) != 0;
+        mode > 1 || !self.wide_ids && wide_destination
     }
 }
 

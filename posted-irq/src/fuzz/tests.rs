@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -59,21 +60,32 @@ fn fuzz_targets_survive_a_million_mutations() {
     }
 }
 
-/// The mutations reach every fault, so that agreement about them means something.
-#[test]
-fn fuzz_mutations_of_the_vtd_corpus_meet_every_fault() {
+/// Mutates each seed a little, as often as it takes to meet rare faults, and gathers what `fault`
+/// says.
+fn faults<T: Ord>(target: &str, fault: impl Fn(&[u8]) -> T) -> BTreeSet<T> {
     let mut random = fastrand::Rng::with_seed(0x5eed);
-    let seeds = corpus("vtd_translate");
-    let mut met = std::collections::BTreeSet::new();
-    // A few mutations of each seed at a time, as often as it takes to meet rare faults.
-    for round in 0..50_000 {
+    let seeds = corpus(target);
+    let mutated = (0..50_000).map(|round| {
         let mut input = seeds[round % seeds.len()].clone();
         for _ in 0..4 {
             mutate(&mut input, &mut random);
         }
-        met.extend(vtd_fault(&input));
-    }
-    assert_eq!(met, (0x20..=0x28).collect());
+        fault(&input)
+    });
+    mutated.collect()
+}
+
+/// The mutations reach every fault, so that agreement about them means something.
+#[test]
+fn fuzz_mutations_of_the_corpora_meet_every_fault() {
+    let vtd = faults("vtd_translate", vtd_fault);
+    assert_eq!(
+        vtd.into_iter().flatten().collect::<Vec<_>>(),
+        Vec::from_iter(0x20..=0x28)
+    );
+    let amd = faults("amd_translate", amd_refusal);
+    let logged = [Some(1), Some(2), Some(3), Some(4), None].map(Err);
+    assert_eq!(amd, BTreeSet::from_iter(logged.into_iter().chain([Ok(())])));
 }
 
 fn mutate(input: &mut Vec<u8>, random: &mut fastrand::Rng) {

@@ -159,7 +159,7 @@ impl Remapper for AmdRemapper {
                     return self
                         .remap(memory, dte, msi, log)
                         .map(|translation| (key, translation))
-                        .map_err(|event| refused(event.filter(|_| !dte.ig())));
+                        .map_err(|event| refused(event.filter(|event| is_logged(*event, dte))));
                 }
                 IntCtl::Reserved => {
                     let event = log(AmdEventCode::ILLEGAL_DEV_TABLE_ENTRY, msi.address);
@@ -301,6 +301,11 @@ fn request(entry: AmdRemapped, ids: ApicIdFormat, msi: Msi) -> Option<Translatio
         },
     };
     (!reserved).then_some(Translation::Remapped(request))
+}
+
+/// IG is about page faults of interrupts only.
+fn is_logged(event: AmdEvent, dte: DteInterrupt) -> bool {
+    !dte.ig() || event.code() != AmdEventCode::IO_PAGE_FAULT
 }
 
 fn event(code: AmdEventCode, source: SourceId, address: u64) -> AmdEvent {

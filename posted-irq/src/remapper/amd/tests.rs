@@ -205,6 +205,19 @@ fn amd_io_page_fault_is_suppressed_by_sup_iopf_and_by_ig() {
 }
 
 #[test]
+fn amd_ig_suppresses_no_other_event() {
+    let ig = dte().with_ig(true);
+    let event = logged(translate(
+        WIDE,
+        &memory(ig.with_int_tab_len(12), &[]),
+        FIRST,
+    ));
+    assert_eq!(event.code(), AmdEventCode::ILLEGAL_DEV_TABLE_ENTRY);
+    let event = logged(translate(WIDE, &memory(ig, &[]), FIRST));
+    assert_eq!(event.code(), AmdEventCode::PAGE_TAB_HARDWARE_ERROR);
+}
+
+#[test]
 fn amd_io_page_fault_with_rz_for_reserved_bits_of_the_entry() {
     let reserved = [
         wide(enabled().with_int_type(2)),
