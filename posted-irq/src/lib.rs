@@ -51,7 +51,7 @@ mod remapping;
 mod request;
 mod resolve;
 #[cfg(all(any(test, feature = "testing"), not(loom)))]
-mod sim;
+pub mod sim;
 mod table;
 mod vcpu;
 mod vtd;
@@ -145,20 +145,6 @@ pub use request::MessageIds;
 pub use request::Shorthand;
 pub use request::TriggerMode;
 pub use request::WideDestination;
-#[cfg(all(any(test, feature = "testing"), not(loom)))]
-pub use sim::SimCause;
-#[cfg(all(any(test, feature = "testing"), not(loom)))]
-pub use sim::SimChanges;
-#[cfg(all(any(test, feature = "testing"), not(loom)))]
-pub use sim::SimConfig;
-#[cfg(all(any(test, feature = "testing"), not(loom)))]
-pub use sim::SimFault;
-#[cfg(all(any(test, feature = "testing"), not(loom)))]
-pub use sim::SimHost;
-#[cfg(all(any(test, feature = "testing"), not(loom)))]
-pub use sim::SimReport;
-#[cfg(all(any(test, feature = "testing"), not(loom)))]
-pub use sim::SimViolation;
 pub use table::AmdIrteTable;
 pub use table::AmdUpdate;
 pub use table::CachingMode;

@@ -8,9 +8,9 @@ use std::io::IsTerminal;
 use std::io::stderr;
 
 use anyhow::Context;
-use posted_irq::SimConfig;
-use posted_irq::SimHost;
-use posted_irq::SimReport;
+use posted_irq::sim::SimConfig;
+use posted_irq::sim::SimHost;
+use posted_irq::sim::SimReport;
 
 mod plot;
 

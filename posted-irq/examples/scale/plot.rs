@@ -6,7 +6,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use plotters::style::text_anchor::Pos;
 use plotters::style::text_anchor::VPos;
-use posted_irq::SimCause;
+use posted_irq::sim::SimCause;
 
 use super::Point;
 

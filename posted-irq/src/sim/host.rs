@@ -18,7 +18,25 @@ use super::violation::SimViolation;
 /// Events between two looks at everything.
 const AUDIT_EVERY: u64 = 1_000;
 
-/// See the [module's](super) text.
+/// Processors, VMs, devices and two remapping units. See the [module's](super) text.
+///
+/// ```
+/// use posted_irq::sim::{SimConfig, SimHost};
+///
+/// let config = SimConfig {
+///     seed: 1,
+///     processors: 2,
+///     vms: 2,
+///     vcpus_per_vm: 4,
+///     entries: 100,
+///     fault: None,
+/// };
+/// let mut host = SimHost::new(config)?;
+/// host.run_until(10_000_000)?;
+/// let report = host.finish()?;
+/// assert_eq!(report.posted, report.delivered + report.coalesced + report.discarded);
+/// # Ok::<(), posted_irq::sim::SimViolation>(())
+/// ```
 #[derive(Debug)]
 pub struct SimHost {
     pub(super) config: SimConfig,

@@ -38,7 +38,8 @@ impl SimProcessor {
         }
     }
 
-    fn load(&self) -> usize {
+    /// Who runs and who waits.
+    fn occupants(&self) -> usize {
         self.queue.len() + usize::from(self.current.is_some())
     }
 }
@@ -106,14 +107,14 @@ impl SimVcpu {
 impl SimHost {
     /// A vCPU wants a processor: its last if that is idle, else the less loaded of any two.
     pub(super) fn make_ready(&mut self, vcpu: u32) -> Result<(), SimViolation> {
-        let idle = |&last: &u32| self.processors[last as usize].load() == 0;
+        let idle = |&last: &u32| self.processors[last as usize].occupants() == 0;
         let last = self.vcpus[vcpu as usize].last.filter(idle);
         let processor = match last {
             Some(last) => last,
             None => {
                 let (a, b) = (self.any_processor(), self.any_processor());
-                let load = |processor: u32| self.processors[processor as usize].load();
-                if load(a) <= load(b) { a } else { b }
+                let occupants = |processor: u32| self.processors[processor as usize].occupants();
+                if occupants(a) <= occupants(b) { a } else { b }
             }
         };
         self.enqueue(vcpu, processor)
@@ -145,6 +146,7 @@ impl SimHost {
         Ok(())
     }
 
+    /// A vCPU gets a processor, and takes what came in the meantime.
     fn load(&mut self, vcpu: u32, processor: u32) -> Result<(), SimViolation> {
         let own = &mut self.vcpus[vcpu as usize];
         let last = own
