@@ -18,6 +18,7 @@ mod agenda;
 mod config;
 mod delivery;
 mod devices;
+mod guest;
 mod host;
 mod report;
 mod routes;
