@@ -24,6 +24,7 @@ mod report;
 mod routes;
 mod schedule;
 mod unit;
+mod vcpu;
 mod violation;
 
 pub use config::SimConfig;

@@ -32,9 +32,9 @@ pub struct SimConfig {
     pub processors: u32,
     /// Virtual machines, at least 1.
     pub vms: u32,
-    /// vCPUs of each, at least 1.
+    /// vCPUs of each, 1-255: messages to APIC 255 would be broadcasts.
     pub vcpus_per_vm: u32,
-    /// Remapping entries over both units, at most 100 000.
+    /// Remapping entries over both units, at least 1; 100 000 find room.
     pub entries: u32,
     /// What is done wrong on purpose.
     pub fault: Option<SimFault>,

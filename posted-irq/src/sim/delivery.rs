@@ -5,7 +5,7 @@ use super::config::NOTIFICATION_NS;
 use super::config::SimFault;
 use super::config::WORK_NS;
 use super::host::SimHost;
-use super::schedule::Place;
+use super::vcpu::Place;
 use super::violation::SimViolation;
 use crate::ids::ApicIdFormat;
 use crate::pi_desc::Notification;
@@ -119,7 +119,10 @@ impl SimHost {
             return Err(SimViolation::Astray { vcpu, destination });
         }
         self.report.notifications += 1;
-        self.report.wakeup_notifications += u64::from(vector == vectors.wakeup);
+        if vector == vectors.wakeup {
+            self.report.wakeup_notifications += 1;
+            self.processors[destination as usize].wakeups += 1;
+        }
         let event = Event::Notify {
             processor: destination,
             vector,
@@ -131,6 +134,7 @@ impl SimHost {
     /// A notification arrives, perhaps too late to find its vCPU there.
     pub(super) fn notified(&mut self, processor: u32, vector: u8) -> Result<(), SimViolation> {
         if vector == NotificationVectors::LINUX.wakeup {
+            self.processors[processor as usize].wakeups -= 1;
             let due = self.to_wake(processor);
             self.report.spurious += u64::from(due.is_empty());
             // One of so many, if any.

@@ -92,61 +92,61 @@ impl SimHost {
         }
     }
 
-    /// A route to one vCPU, to one chosen of two, or to two, with a vector that they have free.
+    /// A route with a vector that its vCPUs have free, which is the link's from now on. None if a
+    /// few tries find none.
     pub(super) fn pick_route(&mut self, link: u32) -> Option<Route> {
-        let per_vm = self.config.vcpus_per_vm;
         let vm = self.devices[self.links[link as usize].device].vm;
-        // Vectors that guests give to devices; a few tries find a free one.
-        let vector = |rng: &mut fastrand::Rng| rng.u8(0x30..0xf0);
         for _ in 0..8 {
-            let id = self.rng.u32(..per_vm);
-            let vector = vector(&mut self.rng);
-            let partner = Some(id ^ 1).filter(|partner| *partner < per_vm);
-            // Of ten routes seven lead to one vCPU, two to one of two, and one to two.
-            let (kind, partner) = match (self.rng.u8(..10), partner) {
-                (7 | 8, Some(partner)) => (DeliveryMode::LOWEST_PRIORITY, Some(partner)),
-                (9, Some(partner)) => (DeliveryMode::FIXED, Some(partner)),
-                _ => (DeliveryMode::FIXED, None),
-            };
-            let (low, high) =
-                partner.map_or((id, id), |partner| (id.min(partner), id.max(partner)));
-            let logical = (low >> 4) << 16 | 1 << (low & 15) | 1 << (high & 15);
-            // The vector hashes to one of two.
-            let hashed = if vector % 2 == 0 { low } else { high };
-            let (first, second) = match (kind, partner) {
-                (DeliveryMode::LOWEST_PRIORITY, _) => (hashed, None),
-                (_, Some(_)) => (low, Some(high)),
-                (_, None) => (id, None),
-            };
-            let global = |id| vm * per_vm + id;
-            let route = Route {
-                request: ApicRequest {
-                    vector,
-                    delivery_mode: kind,
-                    destination_mode: match partner {
-                        Some(_) => DestinationMode::Logical,
-                        None => DestinationMode::Physical,
-                    },
-                    destination: ApicId(if partner.is_some() { logical } else { id }),
-                    redirection_hint: false,
-                    shorthand: Shorthand::None,
-                    trigger: TriggerMode::Edge,
-                },
-                vector,
-                first: global(first),
-                second: second.map(global),
-            };
-            if route
-                .targets()
-                .all(|vcpu| self.owner(vcpu, vector).is_none())
-            {
-                for vcpu in route.targets() {
-                    self.owners[place(vcpu, vector)] = Some(link);
-                }
+            let route = self.any_route(vm);
+            let places = || route.targets().map(|vcpu| place(vcpu, route.vector));
+            if places().all(|place| self.owners[place].is_none()) {
+                places().for_each(|place| self.owners[place] = Some(link));
                 return Some(route);
             }
         }
         None
+    }
+
+    /// Of ten routes seven lead to one vCPU, two to one chosen of two, and one to two.
+    fn any_route(&mut self, vm: u32) -> Route {
+        let per_vm = self.config.vcpus_per_vm;
+        let id = self.rng.u32(..per_vm);
+        // What guests give to devices.
+        let vector = self.rng.u8(0x30..0xf0);
+        let one = ApicRequest {
+            vector,
+            delivery_mode: DeliveryMode::FIXED,
+            destination_mode: DestinationMode::Physical,
+            destination: ApicId(id),
+            redirection_hint: false,
+            shorthand: Shorthand::None,
+            trigger: TriggerMode::Edge,
+        };
+        // The neighbour is of the same cluster.
+        let neighbour = Some(id ^ 1).filter(|neighbour| *neighbour < per_vm);
+        let both = ApicRequest {
+            destination_mode: DestinationMode::Logical,
+            destination: ApicId((id >> 4) << 16 | 0b11 << (id & 0b1110)),
+            ..one
+        };
+        let (request, first, second) = match (self.rng.u8(..10), neighbour) {
+            (7 | 8, Some(_)) => {
+                let chosen = ApicRequest {
+                    delivery_mode: DeliveryMode::LOWEST_PRIORITY,
+                    ..both
+                };
+                // The vector hashes to the lower or the higher.
+                (chosen, id & !1 | u32::from(vector) & 1, None)
+            }
+            (9, Some(neighbour)) => (both, id, Some(neighbour)),
+            _ => (one, id, None),
+        };
+        Route {
+            request,
+            vector,
+            first: vm * per_vm + first,
+            second: second.map(|second| vm * per_vm + second),
+        }
     }
 
     /// Which link uses a vector.
@@ -157,8 +157,8 @@ impl SimHost {
     /// A vector is free again, unless the link goes there or something is pending.
     pub(super) fn release(&mut self, link: u32, vcpu: u32, vector: u8) {
         let own = &self.links[link as usize];
-        let used = [own.route, own.before].into_iter().flatten();
-        let used = used.into_iter().any(|route| route.leads_to(vcpu, vector));
+        let mut routes = [own.route, own.before].into_iter().flatten();
+        let used = routes.any(|route| route.leads_to(vcpu, vector));
         if !used && !self.vcpus[vcpu as usize].pending.contains(vector) {
             self.owners[place(vcpu, vector)] = None;
         }

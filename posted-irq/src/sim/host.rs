@@ -10,9 +10,9 @@ use super::devices::SimDevice;
 use super::guest::SimVm;
 use super::report::SimReport;
 use super::routes::SimLink;
-use super::schedule::SimProcessor;
-use super::schedule::SimVcpu;
 use super::unit::SimUnit;
+use super::vcpu::SimProcessor;
+use super::vcpu::SimVcpu;
 use super::violation::SimViolation;
 
 /// Events between two looks at everything.

@@ -34,8 +34,8 @@ pub enum SimViolation {
         /// To which.
         vcpu: u32,
     },
-    /// A blocked vCPU was not woken by the wakeup interrupt that was for it.
-    #[error("vcpu {vcpu} was not woken")]
+    /// A vCPU sleeps though something is outstanding, and no wakeup interrupt will come for it.
+    #[error("vcpu {vcpu} sleeps through a notification")]
     Overslept {
         /// Which.
         vcpu: u32,
