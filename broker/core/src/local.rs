@@ -1,7 +1,6 @@
 //! A producer in this process: an eventfd behind a mask that costs no system call.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -75,7 +74,6 @@ pub struct LocalProducer {
     name: String,
     info: ProducerInfo,
     token: Token,
-    event: OwnedFd,
     /// Held across the eventfd write or the consumer's call, so that no event slips out after
     /// [`Mask::mask`] returned. Taken under a link's lock; takes whatever [`Demand`] and
     /// [`Consumer::inject`] take.
@@ -130,7 +128,7 @@ impl LocalProducer {
             Ok(event) => event,
             Err(source) => return Err(LocalError::Eventfd { name, source }),
         };
-        let token = match Token::of(&event) {
+        let token = match Token::adopt(event) {
             Ok(token) => token,
             Err(source) => return Err(LocalError::Token { name, source }),
         };
@@ -143,7 +141,6 @@ impl LocalProducer {
             name,
             info,
             token,
-            event,
             gate: Mutex::default(),
             demand,
         }))
@@ -197,7 +194,7 @@ impl LocalProducer {
             return;
         }
         // Refused only when the counter is full (2^64 - 2 events): it is pending then anyway.
-        let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.token, &1u64.to_ne_bytes());
     }
 
     /// Changes the gate and tells the demand hook if that opened or closed it.

@@ -295,10 +295,8 @@ impl Registry {
             if link.joint.as_ref().is_some_and(|joint| joint.attached) {
                 return Ok(false);
             }
-            let count = link.token.pending();
-            count
-                .map(|count| count > 0)
-                .map_err(|source| LinkError::Pending { link: id, source })
+            let pending = link.token.is_pending();
+            pending.map_err(|source| LinkError::Pending { link: id, source })
         })
     }
 

@@ -1,15 +1,21 @@
 //! Token: the identity of an eventfd, by which a producer and a consumer find each other.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
 use rustix::io::Errno;
 
 use crate::ids::EventId;
 use crate::token_fd;
+use crate::token_fd::EventfdInfo;
+use crate::token_fd::FdinfoWindow;
 
 /// Highest id the kernel's allocator can hand out (`ida_alloc` returns an `int`).
 pub(crate) const MAX_EVENT_ID: u64 = i32::MAX as u64;
@@ -81,19 +87,42 @@ impl Token {
         // Pin first: the id that is read then cannot be handed to another eventfd meanwhile.
         let pin = rustix::io::fcntl_dupfd_cloexec(event, 0)
             .map_err(|source| TokenError::Dup { fd, source })?;
-        let info = token_fd::read_fdinfo(pin.as_fd())
-            .map_err(|source| TokenError::Fdinfo { fd, source })?
-            .ok_or(TokenError::NotEventfd { fd })?;
-        if info.semaphore == Some(true) {
-            return Err(TokenError::Semaphore { fd });
-        }
-        match info.id {
-            Some(id) if id <= MAX_EVENT_ID => Ok(Self {
-                id: EventId(id),
-                pin: Arc::new(pin),
-            }),
-            _ => Err(TokenError::NoId { fd }),
-        }
+        Ok(Self::pinned(identify_alone(&pin)?, pin))
+    }
+
+    /// Takes eventfds over, each of which becomes its token's only fd.
+    ///
+    /// What [`of`](Self::of) finds out, for many at once: a fifth of the price, and no duplicates.
+    ///
+    /// # Errors
+    ///
+    /// See [`TokenError`]; all of them are closed.
+    pub fn adopt_each(events: Vec<OwnedFd>) -> Result<Vec<Self>, TokenError> {
+        let ids = match identify_each(&events)? {
+            ids if are_distinct(&ids) => ids,
+            // Two fds of one file, or a `/proc` that does not look at the fd when it is read: then
+            // only a file opened for each can tell.
+            _ => events
+                .iter()
+                .map(identify_alone)
+                .collect::<Result<_, _>>()?,
+        };
+        let tokens = ids.into_iter().zip(events);
+        Ok(tokens.map(|(id, event)| Self::pinned(id, event)).collect())
+    }
+
+    /// The same for one.
+    ///
+    /// # Errors
+    ///
+    /// See [`TokenError`]; it is closed.
+    pub fn adopt(event: OwnedFd) -> Result<Self, TokenError> {
+        Ok(Self::pinned(identify_alone(&event)?, event))
+    }
+
+    fn pinned(id: EventId, pin: OwnedFd) -> Self {
+        let pin = Arc::new(pin);
+        Self { id, pin }
     }
 
     /// The same as [`of`](Self::of), but tries first whether `event` is the file behind `known`.
@@ -135,6 +164,20 @@ impl Token {
         }
     }
 
+    /// Whether anything stands in the eventfd's counter, which stays there. One system call, a
+    /// tenth of [`pending`](Self::pending).
+    ///
+    /// # Errors
+    ///
+    /// The kernel is out of memory, and `/proc/self/fdinfo` could not be read.
+    pub fn is_pending(&self) -> Result<bool, TokenError> {
+        let mut poll = [PollFd::new(&self.pin, PollFlags::IN)];
+        match rustix::event::poll(&mut poll, Some(&Timespec::default())) {
+            Ok(_) => Ok(poll[0].revents().contains(PollFlags::IN)),
+            Err(_) => self.pending().map(|count| count > 0),
+        }
+    }
+
     /// A token with a made-up id, behind which `pin` stands whatever it is.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
@@ -164,80 +207,45 @@ impl fmt::Debug for Token {
     }
 }
 
+/// The id in what `/proc` says of an fd, if it can be a token's.
+fn identify(fd: i32, info: Result<Option<EventfdInfo>, Errno>) -> Result<EventId, TokenError> {
+    let info = info
+        .map_err(|source| TokenError::Fdinfo { fd, source })?
+        .ok_or(TokenError::NotEventfd { fd })?;
+    if info.semaphore == Some(true) {
+        return Err(TokenError::Semaphore { fd });
+    }
+    match info.id {
+        Some(id) if id <= MAX_EVENT_ID => Ok(EventId(id)),
+        _ => Err(TokenError::NoId { fd }),
+    }
+}
+
+fn identify_each(events: &[OwnedFd]) -> Result<Vec<EventId>, TokenError> {
+    let [first, _, ..] = events else {
+        return events.iter().map(identify_alone).collect();
+    };
+    let mut window = FdinfoWindow::open(first.as_fd()).map_err(|source| TokenError::Fdinfo {
+        fd: raw(first.as_fd()),
+        source,
+    })?;
+    let each = events.iter().map(AsFd::as_fd);
+    each.map(|event| identify(raw(event), window.read(event)))
+        .collect()
+}
+
+fn identify_alone(event: &OwnedFd) -> Result<EventId, TokenError> {
+    identify(raw(event.as_fd()), token_fd::read_fdinfo(event.as_fd()))
+}
+
+fn are_distinct(ids: &[EventId]) -> bool {
+    let mut seen = HashSet::with_capacity(ids.len());
+    ids.iter().all(|id| seen.insert(*id))
+}
+
 fn raw(fd: BorrowedFd<'_>) -> i32 {
     std::os::fd::AsRawFd::as_raw_fd(&fd)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::event::EventfdFlags;
-    use rustix::event::eventfd;
-
-    fn event() -> OwnedFd {
-        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap()
-    }
-
-    #[test]
-    fn invariant_1_token_of_a_duplicate_is_the_same() {
-        let event = event();
-        let duplicate = event.try_clone().unwrap();
-        assert_eq!(Token::of(&event).unwrap(), Token::of(&duplicate).unwrap());
-    }
-
-    #[test]
-    fn token_of_another_eventfd_differs() {
-        let (a, b) = (event(), event());
-        assert_ne!(Token::of(&a).unwrap(), Token::of(&b).unwrap());
-    }
-
-    #[test]
-    fn invariant_1_token_pins_its_id_after_the_last_other_close() {
-        let a = event();
-        let token = Token::of(&a).unwrap();
-        drop(a);
-        let others: Vec<OwnedFd> = (0..8).map(|_| event()).collect();
-        for other in &others {
-            assert_ne!(Token::of(other).unwrap(), token);
-        }
-    }
-
-    #[test]
-    fn token_of_a_file_that_is_no_eventfd_is_refused() {
-        let null = std::fs::File::open("/dev/null").unwrap();
-        assert!(matches!(
-            Token::of(&null),
-            Err(TokenError::NotEventfd { .. })
-        ));
-    }
-
-    #[test]
-    fn token_of_a_semaphore_eventfd_is_refused_where_the_kernel_shows_it() {
-        let semaphore = eventfd(0, EventfdFlags::SEMAPHORE).unwrap();
-        let shown = token_fd::read_fdinfo(semaphore.as_fd())
-            .unwrap()
-            .unwrap()
-            .semaphore;
-        let refused = matches!(Token::of(&semaphore), Err(TokenError::Semaphore { .. }));
-        assert_eq!(refused, shown == Some(true));
-    }
-
-    #[test]
-    fn is_same_file_tells_duplicate_from_other_where_the_kernel_can() {
-        let (a, b) = (event(), event());
-        let token = Token::of(&a).unwrap();
-        assert_ne!(token.is_same_file(a.try_clone().unwrap()), Some(false));
-        assert_ne!(token.is_same_file(&b), Some(true));
-        assert_eq!(Token::of_known(&a, &token).unwrap(), token);
-        assert_ne!(Token::of_known(&b, &token).unwrap(), token);
-    }
-
-    #[test]
-    fn pending_reads_the_counter_without_draining_it() {
-        let a = event();
-        let token = Token::of(&a).unwrap();
-        rustix::io::write(&a, &5u64.to_ne_bytes()).unwrap();
-        assert_eq!(token.pending().unwrap(), 5);
-        assert_eq!(token.pending().unwrap(), 5);
-    }
-}
+mod tests;

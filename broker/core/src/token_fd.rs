@@ -2,11 +2,14 @@
 #![expect(unsafe_code, reason = "fcntl commands that rustix does not wrap")]
 // UNSAFETY: F_DUPFD_QUERY has no safe wrapper.
 
+use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
+use rustix::io::DupFlags;
 use rustix::io::Errno;
 
 /// `fcntl` command of Linux 6.10 (`include/uapi/linux/fcntl.h`): is this fd the same file as that?
@@ -25,12 +28,45 @@ pub(crate) struct EventfdInfo {
 
 /// Reads the fdinfo of `fd`; `Ok(None)` if it is not an eventfd.
 pub(crate) fn read_fdinfo(fd: BorrowedFd<'_>) -> Result<Option<EventfdInfo>, Errno> {
+    read_file(&open_fdinfo(fd)?)
+}
+
+/// A place in the fd table through which one eventfd after the other is looked at.
+///
+/// A file of `/proc/self/fdinfo` belongs to the number, whatever stands there when it is read
+/// (`fs/proc/fd.c`, `seq_show`): an eventfd takes two system calls and no path, a fifth of the
+/// time. Not to be kept: the numbers of a child after `fork` are not its parent's.
+#[derive(Debug)]
+pub(crate) struct FdinfoWindow {
+    place: OwnedFd,
+    info: OwnedFd,
+}
+
+impl FdinfoWindow {
+    pub(crate) fn open(first: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let place = rustix::io::fcntl_dupfd_cloexec(first, 0)?;
+        let info = open_fdinfo(place.as_fd())?;
+        Ok(Self { place, info })
+    }
+
+    /// What [`read_fdinfo`] says of `fd`.
+    pub(crate) fn read(&mut self, fd: BorrowedFd<'_>) -> Result<Option<EventfdInfo>, Errno> {
+        rustix::io::dup3(fd, &mut self.place, DupFlags::CLOEXEC)?;
+        read_file(&self.info)
+    }
+}
+
+fn open_fdinfo(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn read_file(info: &OwnedFd) -> Result<Option<EventfdInfo>, Errno> {
     // One read hands out all there is: an eventfd has seven short lines. Other files may have
     // more, and are refused anyway.
     let mut buffer = [0u8; 512];
-    let filled = rustix::io::read(&file, &mut buffer)?;
+    // From the start, which has the kernel write it anew.
+    let filled = rustix::io::pread(info, &mut buffer, 0)?;
     Ok(parse_fdinfo(&String::from_utf8_lossy(&buffer[..filled])))
 }
 
@@ -70,6 +106,7 @@ pub(crate) fn same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::EventfdFlags;
 
     #[test]
     fn parse_fdinfo_of_an_eventfd_reads_count_as_hexadecimal_and_id_as_decimal() {
@@ -83,6 +120,19 @@ mod tests {
                 semaphore: Some(false)
             })
         );
+    }
+
+    #[test]
+    fn fdinfo_window_tells_what_a_read_of_each_would() {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let event = |count| rustix::event::eventfd(count, flags).unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let files = [event(0), event(7), null.into(), event(1)];
+        let mut window = FdinfoWindow::open(files[0].as_fd()).unwrap();
+        for file in &files {
+            let alone = read_fdinfo(file.as_fd()).unwrap();
+            assert_eq!(window.read(file.as_fd()).unwrap(), alone);
+        }
     }
 
     #[test]

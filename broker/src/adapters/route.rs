@@ -202,7 +202,7 @@ impl MessageRoute {
                 .registry
                 .is_pending(link.consumer.link())
                 .unwrap_or(false),
-            None => self.source.token.pending().is_ok_and(|count| count > 0),
+            None => self.source.token.is_pending().unwrap_or(false),
         }
     }
 

@@ -173,5 +173,5 @@ impl Feed {
 }
 
 fn stands(source: &dyn VectorSource) -> bool {
-    source.holds_event() || source.token().pending().is_ok_and(|count| count > 0)
+    source.holds_event() || source.token().is_pending().unwrap_or(false)
 }

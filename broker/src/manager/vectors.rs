@@ -233,7 +233,7 @@ impl Vectors {
         };
         let stands = match &bound.link {
             Some(link) => registry.is_pending(link.consumer.link()).unwrap_or(false),
-            None => bound.source.token().pending().is_ok_and(|count| count > 0),
+            None => bound.source.token().is_pending().unwrap_or(false),
         };
         Some(stands || bound.source.holds_event())
     }

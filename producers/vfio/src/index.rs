@@ -115,10 +115,7 @@ impl IndexProducers {
     pub fn bind(&self, sub_indexes: Range<u32>) -> Result<Vec<Arc<VfioProducer>>, BindError> {
         let mut state = self.state();
         self.check(&state, &sub_indexes)?;
-        let new = |sub_index| VfioProducer::new(&self.device, &self.info, sub_index);
-        let producers = sub_indexes.clone().map(new);
-        let producers: Vec<_> = producers
-            .collect::<Result<_, _>>()
+        let producers = VfioProducer::new_each(&self.device, &self.info, sub_indexes.clone())
             .map_err(BindError::Eventfd)?;
         let fds: Vec<_> = producers.iter().map(event).collect();
         self.enable_locked(&mut state, &fds, &sub_indexes)?;

@@ -1,8 +1,10 @@
 //! One sub-index of a VFIO device as a producer.
 
 use std::fmt;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -67,42 +69,54 @@ impl VfioProducer {
         irq: &IrqInfo,
         sub_index: u32,
     ) -> Result<Arc<Self>, EventfdError> {
-        let index = device.index_name(irq.index);
-        let name = match irq.count {
-            1 => index,
-            // `msix3`, but `irq5.2`: a number behind a number needs something between.
-            _ if index.ends_with(|last: char| last.is_ascii_digit()) => {
-                format!("{index}.{sub_index}")
+        let event = new_event(device, irq, sub_index)?;
+        let token = Token::adopt(event).map_err(|source| EventfdError::Identify {
+            name: name_of(device, irq, sub_index),
+            source,
+        })?;
+        Ok(Self::with_token(device, irq, sub_index, token))
+    }
+
+    /// The same for each of these sub-indexes.
+    pub(crate) fn new_each(
+        device: &Arc<ProducerDevice>,
+        irq: &IrqInfo,
+        sub_indexes: Range<u32>,
+    ) -> Result<Vec<Arc<Self>>, EventfdError> {
+        let events = sub_indexes.clone();
+        let events = events.map(|sub_index| new_event(device, irq, sub_index));
+        let tokens = Token::adopt_each(events.collect::<Result<_, _>>()?).map_err(|source| {
+            EventfdError::Identify {
+                name: device.index_name(irq.index),
+                source,
             }
-            _ => format!("{index}{sub_index}"),
-        };
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let event = match rustix::event::eventfd(0, flags) {
-            Ok(event) => event,
-            Err(errno) => {
-                let source = errno.into();
-                return Err(EventfdError::Create { name, source });
-            }
-        };
-        // The token holds an fd of its own, so that one a sub-index is enough.
-        let token = match Token::of(&event) {
-            Ok(token) => token,
-            Err(source) => return Err(EventfdError::Identify { name, source }),
-        };
+        })?;
+        let producers = sub_indexes.zip(tokens);
+        Ok(producers
+            .map(|(sub_index, token)| Self::with_token(device, irq, sub_index, token))
+            .collect())
+    }
+
+    fn with_token(
+        device: &Arc<ProducerDevice>,
+        irq: &IrqInfo,
+        sub_index: u32,
+        token: Token,
+    ) -> Arc<Self> {
         let info = describe(device, irq, sub_index);
         let gate = Gate {
             left: info.masking == Masking::Device,
             ..Gate::default()
         };
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             device: Arc::clone(device),
-            name,
+            name: name_of(device, irq, sub_index),
             index: irq.index,
             sub_index,
             info,
             token,
             gate: Mutex::new(gate),
-        }))
+        })
     }
 
     /// The identity of the eventfd that the device signals.
@@ -262,6 +276,30 @@ impl VfioProducer {
             name: self.name.clone(),
             source,
         }
+    }
+}
+
+fn new_event(
+    device: &ProducerDevice,
+    irq: &IrqInfo,
+    sub_index: u32,
+) -> Result<OwnedFd, EventfdError> {
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    rustix::event::eventfd(0, flags).map_err(|errno| EventfdError::Create {
+        name: name_of(device, irq, sub_index),
+        source: errno.into(),
+    })
+}
+
+fn name_of(device: &ProducerDevice, irq: &IrqInfo, sub_index: u32) -> String {
+    let index = device.index_name(irq.index);
+    match irq.count {
+        1 => index,
+        // `msix3`, but `irq5.2`: a number behind a number needs something between.
+        _ if index.ends_with(|last: char| last.is_ascii_digit()) => {
+            format!("{index}.{sub_index}")
+        }
+        _ => format!("{index}{sub_index}"),
     }
 }
 

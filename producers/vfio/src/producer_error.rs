@@ -18,7 +18,7 @@ pub enum EventfdError {
     /// It could not be identified.
     #[error("cannot identify the eventfd of {name}")]
     Identify {
-        /// The sub-index.
+        /// The sub-index, or the index where it is one of several.
         name: String,
         /// What was wrong.
         #[source]
