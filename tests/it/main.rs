@@ -19,6 +19,7 @@ mod manager_intx;
 mod manager_random;
 mod manager_refused;
 mod manager_rig;
+mod manager_stuck;
 mod need;
 mod no_loss;
 mod posted;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         manager_intx::stories(),
         manager_random::stories(),
         manager_refused::stories(),
+        manager_stuck::stories(),
         refusals::stories(),
         remapping::stories(),
         remapping_soak::stories(),

@@ -14,7 +14,6 @@ use anyhow::ensure;
 use irqbroker::manager::CountInterrupts;
 use irqbroker::manager::DeviceShape;
 use irqbroker::manager::DeviceSource;
-use irqbroker::manager::InterruptCounts;
 use irqbroker::manager::Manager;
 use irqbroker::manager::ManagerOptions;
 use irqbroker_core::DeliveryState;
@@ -36,8 +35,11 @@ use irqbroker_kvm::SimVm;
 use irqbroker_kvm::VmDomain;
 use irqbroker_kvm::VmIrq;
 use irqbroker_kvm::conformance::VmShape;
+use irqbroker_vfio::HostIrq;
+use irqbroker_vfio::HostIrqs;
 use irqbroker_vfio::Raised;
 use irqbroker_vfio::SimDevice;
+use irqbroker_vfio::abi::IrqIndex;
 use irqbroker_vfio::pci::IntxSource;
 use irqbroker_vfio::pci::MessageSource;
 use irqbroker_vfio::pci::VectorIndex;
@@ -247,11 +249,11 @@ fn storm(world: &dyn World) -> anyhow::Result<()> {
 struct HostCount(AtomicU64);
 
 impl CountInterrupts for HostCount {
-    fn read(&self) -> InterruptCounts {
-        let vector = MessageSource::Msix(VectorIndex(0));
+    fn read(&self) -> HostIrqs {
         // Relaxed: one thread.
         let count = self.0.load(Ordering::Relaxed);
-        InterruptCounts::from([(("device".into(), vector), count)])
+        let vector = HostIrq::of("device", IrqIndex::MSIX, 0);
+        vector.into_iter().map(|irq| (irq, count)).collect()
     }
 }
 

@@ -177,6 +177,11 @@ impl Rig {
         })
     }
 
+    /// How often the device's registers were read.
+    pub(crate) fn reads(&self) -> u64 {
+        self.device.counts().region_reads
+    }
+
     /// The device sends the interrupt of an MSI-X vector.
     pub(crate) fn raise(&self, vector: u16) -> Raised {
         self.sim.raise(IrqIndex::MSIX, vector.into())

@@ -18,12 +18,15 @@ use irqbroker_core::LinkSnapshot;
 use irqbroker_core::PathPolicy;
 use irqbroker_core::Reason;
 use irqbroker_kvm::MsiConsumer;
+use irqbroker_vfio::HostIrq;
+use irqbroker_vfio::HostIrqs;
+use irqbroker_vfio::abi::IrqIndex;
 use irqbroker_vfio::pci::Level;
 use irqbroker_vfio::pci::MessageSource;
 use irqbroker_vfio::pci::VectorIndex;
 
-use crate::manager::counts::InterruptCounts;
 use crate::manager::function::Function;
+use crate::manager::function::State;
 use crate::manager::shared::Shared;
 use crate::manager::storm::Storm;
 use crate::manager::storm::Verdict;
@@ -47,7 +50,7 @@ struct Candidate {
 #[derive(Default)]
 struct Found {
     /// What the host has counted.
-    counts: InterruptCounts,
+    counts: HostIrqs,
     /// Relayed for want of a GSI.
     short: Vec<Candidate>,
     /// With a GSI.
@@ -85,7 +88,7 @@ impl Shared {
         };
         for function in self.all_functions() {
             function.retry();
-            function.look_at_line(now);
+            function.look_at_line(now, &found.counts);
             function.look_at_vectors(now, &mut found);
         }
         self.stormy.store(found.stormy, Ordering::Relaxed);
@@ -153,9 +156,12 @@ impl Shared {
 }
 
 impl Function {
-    /// Whether the line is served, and tells what is wrong through its link.
-    fn look_at_line(&self, now: Instant) {
+    /// Whether the line is served, and tells what is wrong through its link or its explanation.
+    fn look_at_line(&self, now: Instant, counts: &HostIrqs) {
         let mut state = self.state();
+        if state.line.is_forwarded() {
+            return self.look_at_forwarded_line(now, &mut state, counts);
+        }
         let driven = state.pci.intx().is_some_and(|intx| intx.driven().is_some());
         let changed = state
             .line
@@ -176,6 +182,22 @@ impl Function {
         }
     }
 
+    /// The same for a line whose EOIs go to the device past us. Its source masks itself with each
+    /// interrupt, so that all the host has counted but the last one have been ended.
+    fn look_at_forwarded_line(&self, now: Instant, state: &mut State, counts: &HostIrqs) {
+        let count = HostIrq::of(&self.name, IrqIndex::INTX, 0).and_then(|irq| counts.count(&irq));
+        if let Some(count) = count {
+            // The device is asked only while it gets nowhere.
+            let moves = state.line.serving.ended(count);
+            let waits = moves || self.waits_for_eoi(state);
+            let limits = &self.shared.options.line;
+            if let Some(Some(reason)) = state.line.serving.look(now, waits, limits) {
+                tracing::warn!(device = self.name, %reason, "line in trouble");
+            }
+        }
+        self.watch_forwarded_line();
+    }
+
     fn look_at_vectors(&self, now: Instant, found: &mut Found) {
         let mut state = self.state();
         let state = &mut *state;
@@ -192,7 +214,14 @@ impl Function {
                 continue;
             };
             let relayed = snapshot.delivery.state == DeliveryState::Relay || link.storm.is_some();
-            let counted = || found.counts.get(&(self.name.clone(), vector)).copied();
+            let counted = || {
+                let (index, VectorIndex(vector)) = match vector {
+                    MessageSource::Msi(vector) => (IrqIndex::MSI, vector),
+                    MessageSource::Msix(vector) => (IrqIndex::MSIX, vector),
+                };
+                let irq = HostIrq::of(&self.name, index, vector.into())?;
+                found.counts.count(&irq)
+            };
             let per_second = match source.signalled().or_else(counted) {
                 Some(count) => link.meter.measure(now, count),
                 None if relayed => link.meter.measure(now, snapshot.counters.claimed),

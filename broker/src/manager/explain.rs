@@ -7,6 +7,7 @@ use irqbroker_core::ConsumerHandle;
 use irqbroker_core::Delivery;
 use irqbroker_core::Gsi;
 use irqbroker_core::LinkId;
+use irqbroker_core::Reason;
 use irqbroker_vfio::pci::Level;
 use irqbroker_vfio::pci::MessageSource;
 use irqbroker_vfio::pci::VectorIndex;
@@ -32,6 +33,9 @@ pub struct Explanation {
     pub per_second: u64,
     /// Why it is not served although the guest may expect it.
     pub fault: Option<Arc<Fault>>,
+    /// What is wrong with a line, be it driven from here or forwarded by the kernel:
+    /// [`Reason::NoEoi`] or [`Reason::LineStuck`].
+    pub trouble: Option<Reason>,
 }
 
 impl Function {
@@ -59,7 +63,9 @@ impl Function {
             name: format!("{}.intx", self.name),
             gsi: state.line.routed(),
             pending: level == Some(Level::Asserted),
+            per_second: state.line.serving.per_second(),
             fault: state.line.fault().cloned(),
+            trouble: state.line.serving.trouble(),
             ..Explanation::of(state.line.link())
         }
     }
@@ -75,6 +81,7 @@ impl Explanation {
             pending: false,
             per_second: 0,
             fault: None,
+            trouble: None,
         }
     }
 }
@@ -100,6 +107,11 @@ impl fmt::Display for Explanation {
         }
         if self.pending {
             f.write_str(", pending")?;
+        }
+        // In relay it is the link's own reason.
+        let told = self.delivery.map(|delivery| delivery.reason);
+        if let Some(trouble) = self.trouble.filter(|trouble| told != Some(*trouble)) {
+            write!(f, ", in trouble: {trouble}")?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ use irqbroker_core::ProducerInfo;
 use irqbroker_core::Reason;
 use irqbroker_core::RouteInfo;
 use irqbroker_core::Token;
+use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio::pci::InterruptKind;
 use irqbroker_vfio::pci::InterruptMode;
 use irqbroker_vfio::pci::Level;
@@ -36,6 +37,10 @@ use crate::manager::source::DeviceSource;
 use crate::manager::source::Feed;
 use crate::manager::source::VectorSource;
 use crate::manager::stuck::Serving;
+
+/// The low byte of the status register, and the interrupt status in it (PCI Local Bus 3.0, 6.2.3).
+const STATUS: u64 = 6;
+const INTERRUPT_STATUS: u8 = 1 << 3;
 
 /// A function's line. Changed under the function's lock.
 #[derive(Debug, Default)]
@@ -71,6 +76,12 @@ impl Line {
     /// The link, while there is one.
     pub(super) fn link(&self) -> Option<&ConsumerHandle> {
         self.joined.as_ref().map(|joined| &joined.consumer)
+    }
+
+    /// Whether the kernel forwards it.
+    pub(super) fn is_forwarded(&self) -> bool {
+        let joined = self.joined.as_ref();
+        joined.is_some_and(|joined| matches!(joined.way, Way::Kernel(_)))
     }
 
     pub(super) fn fault(&self) -> Option<&Arc<Fault>> {
@@ -212,7 +223,31 @@ impl Function {
             feed,
             way,
         });
+        if state.line.is_forwarded() {
+            self.watch_forwarded_line();
+        }
         Ok(())
+    }
+
+    /// Has the service loop look after a line that the kernel forwards, if somebody counts.
+    pub(super) fn watch_forwarded_line(&self) {
+        if self.shared.options.counts.is_some() {
+            self.shared.look_again();
+        }
+    }
+
+    /// Whether the device asserts a line that the guest has not disabled.
+    pub(super) fn waits_for_eoi(&self, state: &State) -> bool {
+        let DeviceSource::Vfio(device) = &self.source else {
+            return false;
+        };
+        let mut status = [0; 1];
+        let read = device
+            .device()
+            .region_read(RegionIndex::CONFIG, STATUS, &mut status);
+        let allowed = state.pci.intx().is_some_and(|intx| !intx.is_disabled());
+        // A device that does not say asserts nothing.
+        allowed && read.is_ok() && status[0] & INTERRUPT_STATUS != 0
     }
 
     /// Disables the index, which the other two need to be enabled.

@@ -37,7 +37,6 @@ mod vectors;
 pub use control::DeviceShape;
 pub use control::Manager;
 pub use counts::CountInterrupts;
-pub use counts::InterruptCounts;
 pub use counts::ProcInterrupts;
 pub use discover::DiscoverError;
 pub use error::AddDeviceError;

@@ -25,10 +25,12 @@ pub struct ManagerOptions {
     /// Seen where events are counted: for producers of this process, for any vector in relay, and
     /// for those that [`counts`](Self::counts) knows.
     pub storm: Option<u32>,
-    /// Who counts what the kernel delivers: for storms, and to know the busiest where GSIs are
-    /// short. [`ProcInterrupts`](crate::manager::ProcInterrupts), or a source of the embedder's.
+    /// Who counts what the kernel delivers: for storms, to know the busiest where GSIs are short,
+    /// and to see a stuck line that the kernel forwards, which then is looked at once an
+    /// [`interval`](Self::interval). [`ProcInterrupts`](crate::manager::ProcInterrupts), or a source of the embedder's.
     pub counts: Option<Arc<dyn CountInterrupts>>,
-    /// When a line that is driven from here counts as stuck.
+    /// When a line counts as stuck: one that is driven from here, or that [`counts`](Self::counts)
+    /// knows.
     pub line: LineLimits,
     /// Who drives the inputs of the interrupt controller: needed for lines of producers of this
     /// process, and for all lines without a full in-kernel irqchip.

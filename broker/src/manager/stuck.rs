@@ -1,4 +1,4 @@
-//! Whether a line that is driven from here is served, and gets anywhere.
+//! Whether a line is served, and gets anywhere.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -42,9 +42,19 @@ impl Serving {
         self.eois += 1;
     }
 
+    /// So many have come by now, as somebody else has counted; whether that is news.
+    pub(super) fn ended(&mut self, eois: u64) -> bool {
+        std::mem::replace(&mut self.eois, eois) != eois
+    }
+
     pub(super) fn end(&mut self) {
         self.waiting = None;
         self.trouble = None;
+    }
+
+    /// EOIs a second when they were measured last.
+    pub(super) fn per_second(&self) -> u64 {
+        self.meter.per_second()
     }
 
     pub(super) fn trouble(&self) -> Option<Reason> {

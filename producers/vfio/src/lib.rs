@@ -77,6 +77,7 @@ pub use counting::RequestCounts;
 pub use device_fd::DeviceFd;
 pub use host_irq::HostIrq;
 pub use host_irq::HostIrqError;
+pub use host_irq::HostIrqs;
 pub use index::IndexProducers;
 pub use index_error::BindError;
 pub use index_error::DisableError;
