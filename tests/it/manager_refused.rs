@@ -1,5 +1,6 @@
 //! What the manager does when the device, the host, KVM or a saved state does not go along.
 
+use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -23,21 +24,24 @@ use irqbroker_vfio::Request;
 use irqbroker_vfio::SimDevice;
 use irqbroker_vfio::abi::Errno;
 use irqbroker_vfio::abi::IrqIndex;
+use irqbroker_vfio::conformance::KernelProfile;
 use irqbroker_vfio::pci::MessageSource;
 use irqbroker_vfio::pci::VectorIndex;
 use libtest_mimic::Trial;
 
 use crate::manager_rig::GuestDriver;
 use crate::manager_rig::Rig;
+use crate::manager_rig::Spent;
 use crate::manager_rig::vector;
 use crate::need::Need;
 use crate::need::story;
 use crate::world::SimWorld;
 use crate::world::World;
 use crate::world::message;
+use crate::world::on_both;
 
 pub(crate) fn stories() -> Vec<Trial> {
-    vec![
+    let mut stories = vec![
         story(
             "manager_vector_the_host_refuses_is_explained_and_served_later",
             Need::Nothing,
@@ -53,7 +57,16 @@ pub(crate) fn stories() -> Vec<Trial> {
             Need::Nothing,
             refused_restore,
         ),
-    ]
+    ];
+    stories.extend(on_both(
+        "manager_host_with_fewer_vectors_serves_as_many_as_it_has",
+        fewer_vectors,
+    ));
+    stories.extend(on_both(
+        "manager_host_with_fewer_vectors_that_cannot_grow_serves_the_first",
+        fewer_fixed_vectors,
+    ));
+    stories
 }
 
 /// More often than the manager tries in a story: with its neighbours, alone, and again later.
@@ -112,6 +125,82 @@ fn refused_vector() -> anyhow::Result<()> {
     ensure!(rig.raise(0) == Raised::Signalled);
     rig.settle(&world)?;
     ensure!(world.delivered(vector(6)) == 1);
+    Ok(())
+}
+
+/// What the host has of the eight vectors that the guest enables.
+const HOST_VECTORS: u32 = 3;
+
+fn short_of_vectors(world: &dyn World, kernel: KernelProfile) -> anyhow::Result<Rig> {
+    let device = SimDevice::pci().intx().msi(1).msix(8);
+    let device = device.host_vectors(HOST_VECTORS).kernel(kernel);
+    let rig = Rig::with(world, 8, device, ManagerOptions::default())?;
+    rig.guest
+        .enable_msix((0..8).map(|at| (at, message(vector(at)))));
+    rig.settle(world)?;
+    Ok(rig)
+}
+
+/// Those that the host has a vector for are the kernel's, and deliver; the others say why not.
+fn expect_served(rig: &Rig, world: &dyn World, served: &[u16]) -> anyhow::Result<()> {
+    for at in 0..8 {
+        let before = world.delivered(vector(at));
+        let raised = rig.raise(at);
+        let taken = rig.taken(world, vector(at), before, u64::from(served.contains(&at)))?;
+        let explained = rig.guest.0.explain(MessageSource::Msix(VectorIndex(at)));
+        let wanted = match served.contains(&at) {
+            true => (Raised::Signalled, 1, Some(DeliveryState::Bypass), false),
+            false => (Raised::Unbound, 0, None, true),
+        };
+        let found = (
+            raised,
+            taken,
+            state(&rig.guest, at),
+            matches!(explained.fault.as_deref(), Some(Fault::Bind(_))),
+        );
+        ensure!(found == wanted, "{at}: {found:?}, {explained}");
+    }
+    Ok(())
+}
+
+fn fewer_vectors(world: &dyn World) -> anyhow::Result<()> {
+    let rig = short_of_vectors(world, KernelProfile::default())?;
+    expect_served(&rig, world, &[0, 1, 2])?;
+    let told = rig.guest.0.explain(MessageSource::Msix(VectorIndex(7)));
+    ensure!(told.to_string().contains("no space left"), "{told}");
+    // Others, once the guest has given those up: which they are is the guest's choice.
+    rig.guest.disable_msix();
+    rig.guest.enable_msix_masked();
+    (0..8).for_each(|at| rig.guest.mask(at));
+    rig.guest.clear_function_mask();
+    // Vector 0 is had with the index itself.
+    [4, 6].into_iter().for_each(|at| rig.guest.unmask(at));
+    rig.settle(world)?;
+    for at in [4, 6] {
+        let before = world.delivered(vector(at));
+        ensure!(rig.raise(at) == Raised::Signalled);
+        ensure!(rig.taken(world, vector(at), before, 1)? == 1);
+    }
+    Ok(())
+}
+
+fn fewer_fixed_vectors(world: &dyn World) -> anyhow::Result<()> {
+    let rig = short_of_vectors(world, KernelProfile::LINUX_6_1)?;
+    expect_served(&rig, world, &[0, 1, 2])?;
+    // The index keeps what it was enabled with, so nothing is tried again.
+    let later = Instant::now() + Duration::from_secs(60);
+    let spent = rig.spent(world, |_| rig.manager.look(later))?;
+    ensure!(spent == Spent::default(), "{spent:?}");
+    // With no more than the host has there is nothing to explain.
+    rig.guest.disable_msix();
+    rig.guest.enable_msix_masked();
+    (3..8).for_each(|at| rig.guest.mask(at));
+    rig.guest.clear_function_mask();
+    rig.settle(world)?;
+    for at in 0..8 {
+        let explained = rig.guest.0.explain(MessageSource::Msix(VectorIndex(at)));
+        ensure!(explained.fault.is_none(), "{explained}");
+    }
     Ok(())
 }
 
