@@ -19,7 +19,9 @@ mod manager_intx;
 mod manager_random;
 mod manager_refused;
 mod manager_rig;
+mod manager_split;
 mod manager_stuck;
+mod manager_table;
 mod need;
 mod no_loss;
 mod posted;
@@ -61,7 +63,9 @@ fn main() -> ExitCode {
         manager_intx::stories(),
         manager_random::stories(),
         manager_refused::stories(),
+        manager_split::stories(),
         manager_stuck::stories(),
+        manager_table::stories(),
         refusals::stories(),
         remapping::stories(),
         remapping_soak::stories(),
