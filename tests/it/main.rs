@@ -16,6 +16,7 @@ mod manager_adapters;
 mod manager_counts;
 mod manager_guards;
 mod manager_intx;
+mod manager_overflow;
 mod manager_random;
 mod manager_refused;
 mod manager_rig;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         manager_counts::stories(),
         manager_guards::stories(),
         manager_intx::stories(),
+        manager_overflow::stories(),
         manager_random::stories(),
         manager_refused::stories(),
         manager_split::stories(),

@@ -59,11 +59,6 @@ use crate::world::on_both;
 pub(crate) fn stories() -> Vec<Trial> {
     let mut stories = vec![
         story(
-            "manager_busiest_vectors_get_the_gsis_there_are",
-            Need::Nothing,
-            overflow,
-        ),
-        story(
             "manager_storm_of_a_kernel_device_is_seen_by_the_hosts_count",
             Need::Nothing,
             host_count,
@@ -89,98 +84,6 @@ fn reason(guest: &GuestDriver, at: u16) -> Option<Reason> {
 fn state(guest: &GuestDriver, at: u16) -> Option<DeliveryState> {
     let explained = guest.0.explain(MessageSource::Msix(VectorIndex(at)));
     explained.delivery.map(|delivery| delivery.state)
-}
-
-/// GSIs that the table of `overflow` has for messages, and vectors that want one.
-const ROOM: u16 = 4;
-const WANTED: u16 = 12;
-
-fn overflow() -> anyhow::Result<()> {
-    let pins = EmbedderRoutes::reserved(24);
-    let max_routes = u32::try_from(pins.entries().count())? + u32::from(ROOM);
-    // Reserved pins have no entries, and their GSIs are not to be had.
-    let max_routes = max_routes.max(24 + u32::from(ROOM));
-    let host = SimHost::default();
-    let capabilities = KernelCapabilities {
-        max_routes,
-        ..host.vm(VmShape::PC).capabilities()
-    };
-    let vm = host.vm_with(VmShape::PC, capabilities);
-    let domain = VmDomain::new(vm.clone(), pins, DestinationIds::Bits8)?;
-    let manager = Manager::new(domain, ManagerOptions::default())?;
-    let device = SimDevice::pci().intx().msi(1).msix(WANTED.into());
-    let rig = Rig::on(manager, "device", WANTED, device)?;
-    rig.guest
-        .enable_msix((0..WANTED).map(|at| (at, message(vector(at)))));
-    let mut raised = [0; WANTED as usize];
-    let mut now = Instant::now();
-    let settle = |rig: &Rig| -> anyhow::Result<()> {
-        while rig.manager.service(Wait::No)?.events > 0 {}
-        vm.pump();
-        Ok(())
-    };
-    settle(&rig)?;
-    let bypassed = |rig: &Rig| -> Vec<u16> {
-        let all = 0..WANTED;
-        all.filter(|at| state(&rig.guest, *at) == Some(DeliveryState::Bypass))
-            .collect()
-    };
-    ensure!(bypassed(&rig) == [0, 1, 2, 3], "{:?}", bypassed(&rig));
-    let limit = max_routes;
-    ensure!(reason(&rig.guest, 9) == Some(Reason::GsiExhausted { limit }));
-
-    // The last ones are busy, each more than the one before it.
-    for _ in 0..12 {
-        for at in 0..WANTED {
-            for _ in 0..(u32::from(at) * 10) {
-                rig.raise(at);
-                raised[usize::from(at)] += 1;
-                settle(&rig)?;
-            }
-        }
-        now += Duration::from_millis(100);
-        rig.manager.look(now);
-        settle(&rig)?;
-    }
-    for at in 0..WANTED {
-        let (found, owed) = (vm.delivered(vector(at)), raised[usize::from(at)]);
-        ensure!(found == owed, "vector {at}: {found} instead of {owed}");
-    }
-    let busy = bypassed(&rig);
-    ensure!(busy.len() == usize::from(ROOM), "{busy:?}");
-    ensure!(busy.iter().all(|at| *at >= 4), "{busy:?}");
-    ensure!(reason(&rig.guest, 0) == Some(Reason::Outpaced { limit }));
-
-    // A masked vector makes room for whoever is short.
-    rig.guest.mask(busy[0]);
-    now += Duration::from_millis(100);
-    rig.manager.look(now);
-    settle(&rig)?;
-    ensure!(
-        bypassed(&rig).len() == usize::from(ROOM),
-        "{:?}",
-        bypassed(&rig)
-    );
-    rig.guest.unmask(busy[0]);
-    settle(&rig)?;
-    rig.raise(busy[0]);
-    settle(&rig)?;
-    let found = vm.delivered(vector(busy[0]));
-    ensure!(found == raised[usize::from(busy[0])] + 1);
-    // And all of them once there is room.
-    for at in 0..ROOM * 2 {
-        rig.guest.mask(at);
-        rig.guest.set_message(at, message(vector(WANTED - 1)));
-        rig.guest.unmask(at);
-    }
-    for _ in 0..2 {
-        settle(&rig)?;
-        now += Duration::from_millis(100);
-        rig.manager.look(now);
-    }
-    settle(&rig)?;
-    ensure!(bypassed(&rig).len() == usize::from(WANTED));
-    Ok(())
 }
 
 fn storm(world: &dyn World) -> anyhow::Result<()> {
