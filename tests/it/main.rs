@@ -20,6 +20,7 @@ mod manager_overflow;
 mod manager_random;
 mod manager_refused;
 mod manager_rig;
+mod manager_saved;
 mod manager_split;
 mod manager_stuck;
 mod manager_table;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         manager_overflow::stories(),
         manager_random::stories(),
         manager_refused::stories(),
+        manager_saved::stories(),
         manager_split::stories(),
         manager_stuck::stories(),
         manager_table::stories(),
