@@ -2,7 +2,8 @@
 //!
 //! * `restore`: 50 VMs with 60 vectors each, as a host does that starts them from a snapshot
 //! * `bring-up`: one VM, 8 devices with 65 vectors each, brought up one after the other
-//! * `unmask`: on the guest's thread, as a ratio to the write of an eventfd, at several table sizes
+//! * `unmask`: on the guest's thread, as a ratio to the write of an eventfd and to the wake-up of
+//!   the service loop that is part of it, at several table sizes
 //!
 //! The first two have two references, both with no book-keeping at all. `per-vector` is the fewest
 //! calls that follow the guest's writes one by one: an eventfd, a whole table and an irqfd for
@@ -99,7 +100,10 @@ fn main() -> anyhow::Result<ExitCode> {
                 "per-vector way {per_vector:.2}x of ours, ours {:.2}x of the bare one",
                 number("bare_ratio").unwrap_or(f64::NAN)
             ),
-            (None, Some(write)) => format!("{write:.2}x an eventfd write"),
+            (None, Some(write)) => format!(
+                "{write:.2}x an eventfd write, {:.2}x a wake-up",
+                number("wake_ratio").unwrap_or(f64::NAN)
+            ),
             (None, None) => String::new(),
         };
         println!(
