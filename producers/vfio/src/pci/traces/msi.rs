@@ -90,7 +90,7 @@ pub(super) const TRACES: &[Trace] = &[
     },
     Trace {
         name: "msi_vectors_differ_in_the_low_bits_of_the_data",
-        cites: "PCI 3.0 §6.8.1.6; cloud-hypervisor pci/src/msi.rs: all send the same data",
+        cites: "PCI 3.0 §6.8.1.6; cloud-hypervisor pci/src/msi.rs: all send the same data; crosvm, openvmm: one vector only",
         shape: EIGHT,
         steps: &[
             LOW,

@@ -154,7 +154,7 @@ pub(super) const TRACES: &[Trace] = &[
     },
     Trace {
         name: "msix_upper_address_is_part_of_the_message",
-        cites: "PCI 3.0 §6.8.2.7; destinations above 255, kubevirt #13971, propolis #956",
+        cites: "PCI 3.0 §6.8.2.7; destinations above 255, cloud-hypervisor #1767, kubevirt #13971, propolis #956",
         shape: MSIX,
         steps: &[
             Step::Fill(2, FAR),

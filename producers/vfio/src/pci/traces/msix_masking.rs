@@ -27,13 +27,13 @@ use super::trace::Width;
 pub(super) const TRACES: &[Trace] = &[
     Trace {
         name: "msix_masked_vector_does_not_fire",
-        cites: "PCI 3.0 §6.8.2.9; cloud-hypervisor #7781, #7838: the mask write reaches nobody",
+        cites: "PCI 3.0 §6.8.2.9; cloud-hypervisor #7739, #7781, #7833, #7838, firecracker: the mask reaches nobody",
         shape: MSIX,
         steps: &[fill(0), unmask(0), ENABLE, mask(0), signal(0), NOTHING],
     },
     Trace {
         name: "msix_masked_event_is_in_the_pba",
-        cites: "PCI 3.0 §6.8.2.10; cloud-hypervisor #7781, #7813, #7839: bits never set",
+        cites: "PCI 3.0 §6.8.2.10; cloud-hypervisor #7781, #7813, #7839, #7963: bits never set",
         shape: MSIX,
         steps: &[
             fill(2),
@@ -156,7 +156,7 @@ pub(super) const TRACES: &[Trace] = &[
     },
     Trace {
         name: "msix_function_mask_holds_every_vector",
-        cites: "PCI 3.0 §6.8.2.3; openvmm: bit 14 not implemented",
+        cites: "PCI 3.0 §6.8.2.3; openvmm: bit 14 not implemented; cloud-hypervisor: irqfds stay",
         shape: MSIX,
         steps: &[
             fill(0),

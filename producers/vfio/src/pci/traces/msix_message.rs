@@ -120,7 +120,7 @@ pub(super) const TRACES: &[Trace] = &[
     },
     Trace {
         name: "msix_enable_updates_each_vector_once",
-        cites: "cloud-hypervisor #4273, firecracker #6082: a table write for each vector",
+        cites: "cloud-hypervisor #4273, #4744, firecracker #6082, crosvm, openvmm: a table write for each vector",
         shape: MSIX,
         steps: &[
             fill(0),

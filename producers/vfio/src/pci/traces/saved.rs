@@ -52,7 +52,7 @@ const TOOK: Step = Step::Delivered(&[TAKEN]);
 pub(super) const TRACES: &[Trace] = &[
     Trace {
         name: "saved_msix_keeps_what_is_pending_under_a_mask",
-        cites: "openvmm: an event in the eventfd is not saved; cloud-hypervisor #7851, #8004",
+        cites: "openvmm: an event in the eventfd is not saved; cloud-hypervisor #7851, #8004; CubeSandbox #1084",
         shape: MSIX,
         steps: &[
             fill(1),
