@@ -13,6 +13,7 @@ mod guest_rig;
 mod level;
 mod manager;
 mod manager_adapters;
+mod manager_costs;
 mod manager_counts;
 mod manager_guards;
 mod manager_intx;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         level::stories(),
         manager::stories(),
         manager_adapters::stories(),
+        manager_costs::stories(),
         manager_counts::stories(),
         manager_guards::stories(),
         manager_intx::stories(),

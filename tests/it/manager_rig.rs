@@ -93,6 +93,17 @@ pub(crate) struct Spent {
     pub(crate) set_irqs: u64,
 }
 
+impl std::ops::Sub for Spent {
+    type Output = Self;
+
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            kvm: self.kvm - earlier.kvm,
+            set_irqs: self.set_irqs - earlier.set_irqs,
+        }
+    }
+}
+
 impl Rig {
     pub(crate) fn new(world: &dyn World, vectors: u16) -> anyhow::Result<Self> {
         let device = SimDevice::pci().intx().msi(32).msix(vectors.into());
@@ -167,14 +178,30 @@ impl Rig {
         world: &dyn World,
         work: impl FnOnce(&GuestDriver),
     ) -> anyhow::Result<Spent> {
-        let before = (world.ioctls(), self.device.counts());
+        let before = self.spent_so_far(world);
         work(&self.guest);
         self.settle(world)?;
-        let after = (world.ioctls(), self.device.counts());
-        Ok(Spent {
-            kvm: after.0 - before.0,
-            set_irqs: (after.1 - before.1).set_irqs,
-        })
+        Ok(self.spent_so_far(world) - before)
+    }
+
+    /// The same, one after the other.
+    pub(crate) fn spent_by_each(
+        &self,
+        world: &dyn World,
+        work: impl FnOnce(&GuestDriver),
+    ) -> anyhow::Result<[Spent; 2]> {
+        let before = self.spent_so_far(world);
+        work(&self.guest);
+        let between = self.spent_so_far(world);
+        self.settle(world)?;
+        Ok([between - before, self.spent_so_far(world) - between])
+    }
+
+    fn spent_so_far(&self, world: &dyn World) -> Spent {
+        Spent {
+            kvm: world.ioctls(),
+            set_irqs: self.device.counts().set_irqs,
+        }
     }
 
     /// How often the device's registers were read.
