@@ -1,4 +1,4 @@
-//! The fewest calls that bring vectors up, with no book-keeping: one after the other, and all at once.
+//! The fewest calls that bring vectors up: one by one, and all at once.
 
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! What a guest's interrupt set-up costs through the manager, beside the bare calls.
+//! What a guest's interrupt set-up costs through the manager, and bare.
 //!
 //! * `restore`: 50 VMs with 60 vectors each, as a host does that starts them from a snapshot
 //! * `bring-up`: one VM, 8 devices with 65 vectors each, brought up one after the other

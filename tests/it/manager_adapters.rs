@@ -277,9 +277,9 @@ fn refused(world: &dyn World) -> anyhow::Result<()> {
 }
 
 /// System calls of x86-64 and arm64 that a list of interrupt work can name.
-const KNOWN: &str = "brk close dup3 epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 eventfd2 fcntl futex \
-     getrandom ioctl madvise mmap mprotect mremap munmap open openat ppoll pread64 preadv2 read \
-     timerfd_create timerfd_settime write";
+const KNOWN: &str = "brk close dup3 epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 eventfd2 \
+     fcntl futex getrandom ioctl madvise mmap mprotect mremap munmap open \
+     openat ppoll pread64 preadv2 read timerfd_create timerfd_settime write";
 
 fn syscalls() -> anyhow::Result<()> {
     let list: serde_json::Value = serde_json::from_str(irqbroker::SYSCALLS)?;

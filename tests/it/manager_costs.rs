@@ -1,4 +1,4 @@
-//! What a guest's operations cost: the table of `design/pci-interrupts.md`, row by row.
+//! What a guest's operations cost: the table of a design page, row by row.
 
 use std::fs;
 use std::path::Path;

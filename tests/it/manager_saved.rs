@@ -1,4 +1,4 @@
-//! Saved state that is cut short, of another version, or contradicts itself: nothing changes.
+//! Saved state that is cut short, of another version, or contradicts itself.
 
 use anyhow::Context;
 use anyhow::ensure;

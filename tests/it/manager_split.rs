@@ -1,4 +1,4 @@
-//! INTx under a split irqchip of KVM's: the EOI exits of a guest that runs, and a shared line.
+//! INTx under KVM's split irqchip: EOI exits of a running guest, shared lines.
 //!
 //! The story is the VMM: its IOAPIC has one input, level-triggered, and sends a message each time
 //! the manager asserts it. The guest's handler serves a device before it ends the interrupt; KVM

@@ -1,4 +1,4 @@
-//! A line that the kernel forwards, and that gets stuck where nobody here sees an EOI.
+//! A line that the kernel forwards, stuck where nobody here sees an EOI.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

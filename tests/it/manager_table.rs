@@ -1,4 +1,4 @@
-//! The routing table behind the manager: shared GSIs, devices that come and go, refused tables.
+//! The routing table behind the manager: shared GSIs, hot-unplug, refusals.
 
 use anyhow::Context;
 use anyhow::ensure;

@@ -20,11 +20,12 @@ use crate::token_fd::FdinfoWindow;
 /// Highest id the kernel's allocator can hand out (`ida_alloc` returns an `int`).
 pub(crate) const MAX_EVENT_ID: u64 = i32::MAX as u64;
 
-/// The identity of an eventfd: the kernel's `eventfd-id`, pinned by a dup of the fd.
+/// The identity of an eventfd: the kernel's `eventfd-id`, pinned by a dup of the fd or by the fd
+/// itself.
 ///
 /// The fd number is no identity (dup'd and passed fds differ), the inode neither (all eventfds
-/// share one). The id is reused after the last close, which the held dup prevents. Cloning shares
-/// the dup.
+/// share one). The id is reused after the last close, which the held fd prevents. Cloning shares
+/// the fd.
 #[derive(Clone)]
 pub struct Token {
     id: EventId,

@@ -215,6 +215,7 @@ impl Function {
             };
             let relayed = snapshot.delivery.state == DeliveryState::Relay || link.storm.is_some();
             let counted = || {
+                self.shared.options.counts.as_ref()?;
                 let (index, VectorIndex(vector)) = match vector {
                     MessageSource::Msi(vector) => (IrqIndex::MSI, vector),
                     MessageSource::Msix(vector) => (IrqIndex::MSIX, vector),

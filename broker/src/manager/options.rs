@@ -27,7 +27,8 @@ pub struct ManagerOptions {
     pub storm: Option<u32>,
     /// Who counts what the kernel delivers: for storms, to know the busiest where GSIs are short,
     /// and to see a stuck line that the kernel forwards, which then is looked at once an
-    /// [`interval`](Self::interval). [`ProcInterrupts`](crate::manager::ProcInterrupts), or a source of the embedder's.
+    /// [`interval`](Self::interval). [`ProcInterrupts`](crate::manager::ProcInterrupts), or a
+    /// source of the embedder's.
     pub counts: Option<Arc<dyn CountInterrupts>>,
     /// When a line counts as stuck: one that is driven from here, or that [`counts`](Self::counts)
     /// knows.
