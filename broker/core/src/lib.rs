@@ -19,6 +19,7 @@ mod peer;
 mod poller;
 mod primitive;
 mod promote;
+mod query;
 mod reentrancy;
 mod registry;
 mod relay;

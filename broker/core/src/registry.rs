@@ -38,7 +38,6 @@ use crate::shared::RelayCounters;
 use crate::shared::RelayCounts;
 use crate::shared::Shared;
 use crate::slots::SlotTable;
-use crate::snapshot::LinkSnapshot;
 use crate::token::Token;
 
 /// Pairs producers and consumers, and delivers for the pairs that the kernel does not.
@@ -282,51 +281,10 @@ impl Registry {
         self.change(id, |shared, link| shared.retarget(id, link, message))
     }
 
-    /// Whether an event stands in the link's eventfd that has not been delivered. Drains nothing.
-    ///
-    /// What stands there while the kernel holds the eventfd has been delivered: it was injected
-    /// as the irqfd was assigned.
-    ///
-    /// # Errors
-    ///
-    /// See [`LinkError`].
-    pub fn is_pending(&self, id: LinkId) -> Result<bool, LinkError> {
-        self.change(id, |_, link| {
-            if link.joint.as_ref().is_some_and(|joint| joint.attached) {
-                return Ok(false);
-            }
-            let pending = link.token.is_pending();
-            pending.map_err(|source| LinkError::Pending { link: id, source })
-        })
-    }
-
-    /// How the link's interrupts travel.
-    ///
-    /// # Errors
-    ///
-    /// The link does not exist.
-    pub fn delivery(&self, id: LinkId) -> Result<Delivery, LinkError> {
-        self.change(id, |_, link| Ok(link.delivery))
-    }
-
-    /// A picture of one link.
-    ///
-    /// # Errors
-    ///
-    /// The link does not exist.
-    pub fn link(&self, id: LinkId) -> Result<LinkSnapshot, LinkError> {
-        self.change(id, |_, link| Ok(LinkSnapshot::of(id, link)))
-    }
-
-    /// A picture of all links, each true at the moment it was looked at, by slot.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<LinkSnapshot> {
+    /// The links there are, by slot.
+    pub(crate) fn link_ids(&self) -> impl Iterator<Item = LinkId> + '_ {
         reentrancy::forbid();
-        self.shared
-            .table
-            .ids()
-            .filter_map(|id| self.link(id).ok())
-            .collect()
+        self.shared.table.ids()
     }
 
     /// Keeps promotions back until the returned hold, and every other, is gone.
