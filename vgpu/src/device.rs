@@ -12,6 +12,7 @@
 //! unbound; producers are signalled after it is released.
 
 pub(crate) mod bindings;
+pub(crate) mod irq_request;
 mod port;
 mod regions;
 mod state;

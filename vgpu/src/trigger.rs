@@ -1,5 +1,6 @@
 //! An eventfd of somebody else's that a sub-index signals.
 
+use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
@@ -13,7 +14,7 @@ use rustix::fs::OFlags;
 /// What `/proc` calls an eventfd.
 const EVENTFD_LINK: &[u8] = b"anon_inode:[eventfd]";
 
-/// A bound eventfd, kept by a dup.
+/// A bound eventfd.
 #[derive(Debug)]
 pub(crate) struct Trigger {
     event: OwnedFd,
@@ -30,18 +31,27 @@ enum WriteMode {
 }
 
 impl Trigger {
-    /// Binds `event`.
+    /// Binds `event`, and keeps it.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if it is no eventfd.
+    pub(crate) fn new(event: OwnedFd) -> Result<Self, Errno> {
+        check(event.as_fd())?;
+        Self::of_eventfd(event)
+    }
+
+    /// Binds `event`, and keeps a dup.
     ///
     /// # Errors
     ///
     /// EINVAL if it is no eventfd, EMFILE if it cannot be kept.
-    pub(crate) fn new(event: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let link = format!("/proc/self/fd/{}", event.as_raw_fd());
-        let link = rustix::fs::readlink(link, Vec::new())?;
-        if link.as_bytes() != EVENTFD_LINK {
-            return Err(Errno::EINVAL);
-        }
-        let event = rustix::io::fcntl_dupfd_cloexec(event, 0)?;
+    pub(crate) fn borrow(event: BorrowedFd<'_>) -> Result<Self, Errno> {
+        check(event)?;
+        Self::of_eventfd(rustix::io::fcntl_dupfd_cloexec(event, 0)?)
+    }
+
+    fn of_eventfd(event: OwnedFd) -> Result<Self, Errno> {
         let write = if rustix::fs::fcntl_getfl(&event)?.contains(OFlags::NONBLOCK) {
             WriteMode::Fails
         } else {
@@ -69,10 +79,19 @@ impl Trigger {
     }
 }
 
+fn check(event: BorrowedFd<'_>) -> Result<(), Errno> {
+    let link = format!("/proc/self/fd/{}", event.as_raw_fd());
+    let link = rustix::fs::readlink(link, Vec::new())?;
+    if link.as_bytes() == EVENTFD_LINK {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     use rustix::event::EventfdFlags;
     use rustix::event::eventfd;
@@ -87,7 +106,7 @@ mod tests {
     fn signal_adds_one_to_an_eventfd_of_either_mode() {
         for flags in [EventfdFlags::empty(), EventfdFlags::NONBLOCK] {
             let event = eventfd(0, flags).unwrap();
-            let trigger = Trigger::new(event.as_fd()).unwrap();
+            let trigger = Trigger::borrow(event.as_fd()).unwrap();
             trigger.signal();
             trigger.signal();
             assert_eq!(count(&event), 2);
@@ -100,7 +119,7 @@ mod tests {
             let event = eventfd(0, flags).unwrap();
             // The largest value a counter can have.
             rustix::io::write(&event, &(u64::MAX - 1).to_ne_bytes()).unwrap();
-            Trigger::new(event.as_fd()).unwrap().signal();
+            Trigger::borrow(event.as_fd()).unwrap().signal();
             assert_eq!(count(&event), u64::MAX - 1);
         }
     }
@@ -108,7 +127,8 @@ mod tests {
     #[test]
     fn file_that_is_no_eventfd_is_refused() {
         let memory = rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        let refused = Trigger::new(memory.as_fd());
+        let refused = Trigger::borrow(memory.as_fd());
         assert_eq!(refused.unwrap_err(), Errno::EINVAL);
+        assert_eq!(Trigger::new(memory).unwrap_err(), Errno::EINVAL);
     }
 }

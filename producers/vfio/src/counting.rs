@@ -12,6 +12,7 @@ use irqbroker_vfio_abi::DmabufId;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::GfxPlaneInfo;
 use irqbroker_vfio_abi::GfxTransport;
+use irqbroker_vfio_abi::IrqBind;
 use irqbroker_vfio_abi::IrqIndex;
 use irqbroker_vfio_abi::IrqInfo;
 use irqbroker_vfio_abi::IrqSet;
@@ -124,6 +125,11 @@ impl<D: Device> Device for CountingDevice<D> {
     fn set_irqs(&self, request: &IrqSet<'_>) -> Result<IrqSetAnswer, Errno> {
         count(&self.set_irqs);
         self.device.set_irqs(request)
+    }
+
+    fn bind_irqs(&self, request: IrqBind) -> Result<IrqSetAnswer, Errno> {
+        count(&self.set_irqs);
+        self.device.bind_irqs(request)
     }
 
     fn region_read(

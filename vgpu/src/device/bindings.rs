@@ -1,18 +1,18 @@
 //! The eventfds bound to a device's interrupts, and the requests that bind them.
 
 use irqbroker_vfio_abi::Errno;
-use irqbroker_vfio_abi::IrqData;
 use irqbroker_vfio_abi::IrqFlags;
 use irqbroker_vfio_abi::IrqIndex;
 use irqbroker_vfio_abi::IrqLimits;
 use irqbroker_vfio_abi::IrqOperation;
-use irqbroker_vfio_abi::IrqSet;
 use irqbroker_vfio_abi::PciIrqState;
 use irqbroker_vfio_abi::SingleTrigger;
 use irqbroker_vfio_abi::VectorGrowth;
 use irqbroker_vfio_abi::block_set_irqs;
 use irqbroker_vfio_abi::pci_set_irqs;
 
+use crate::device::irq_request::Eventfd;
+use crate::device::irq_request::IrqRequest;
 use crate::head_event::HeadEvent;
 use crate::head_events::Opened;
 use crate::trigger::Trigger;
@@ -84,18 +84,23 @@ impl Bindings {
     }
 
     /// Does what a request asks for, and appends what changed; on an error too, as far as it got.
-    pub(crate) fn set(&mut self, set: &IrqSet<'_>, changes: &mut Vec<Change>) -> Result<(), Errno> {
+    pub(crate) fn set(
+        &mut self,
+        set: IrqRequest<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Errno> {
+        let index = set.header.index;
         let limits = IrqLimits {
             num_irqs: NUM_IRQS,
-            count: self.count(set.index),
+            count: self.count(index),
         };
-        let request = set.header().validate(limits)?;
-        if set.index == DISPLAY {
+        let request = set.header.validate(limits)?;
+        if index == DISPLAY {
             let operation = block_set_irqs(&request, DISPLAY_FLAGS)?;
             return self.set_display(operation, set, changes);
         }
         let operation = pci_set_irqs(&request, &self.pci)?;
-        match set.index {
+        match index {
             IrqIndex::MSIX => self.set_msix(operation, set, changes),
             IrqIndex::ERR => set_single(operation, set, &mut self.err, &mut self.pci.err),
             IrqIndex::REQ => set_single(operation, set, &mut self.req, &mut self.pci.req),
@@ -136,7 +141,7 @@ impl Bindings {
     fn set_msix(
         &mut self,
         operation: IrqOperation,
-        set: &IrqSet<'_>,
+        set: IrqRequest<'_>,
         changes: &mut Vec<Change>,
     ) -> Result<(), Errno> {
         match operation {
@@ -155,7 +160,7 @@ impl Bindings {
                 Ok(())
             }
             IrqOperation::Fire => {
-                for vector in chosen(set) {
+                for vector in set.chosen() {
                     self.signal_vector(vector);
                 }
                 Ok(())
@@ -176,20 +181,21 @@ impl Bindings {
 
     /// Binds one by one, as vfio-pci does: at the first that fails, it and those before it are
     /// left unbound.
-    fn bind_vectors(&mut self, set: &IrqSet<'_>, changes: &mut Vec<Change>) -> Result<(), Errno> {
-        let IrqData::Eventfds(fds) = set.data else {
-            return Err(Errno::EINVAL);
-        };
-        for (place, fd) in fds.iter().enumerate() {
-            let vector = index(set.start) + place;
+    fn bind_vectors(
+        &mut self,
+        set: IrqRequest<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Errno> {
+        let start = set.start();
+        for (vector, event) in (start..).zip(set.into_eventfds()) {
             let trigger = self
                 .pci
                 .may_bind(narrow(vector))
-                .and_then(|()| fd.map(Trigger::new).transpose());
+                .and_then(|()| event.map(Eventfd::keep).transpose());
             let trigger = match trigger {
                 Ok(trigger) => trigger,
                 Err(error) => {
-                    for undone in index(set.start)..=vector {
+                    for undone in start..=vector {
                         self.vectors[undone] = None;
                         changes.push(Change::VectorUnbound(undone));
                     }
@@ -209,7 +215,7 @@ impl Bindings {
     fn set_display(
         &mut self,
         operation: IrqOperation,
-        set: &IrqSet<'_>,
+        set: IrqRequest<'_>,
         changes: &mut Vec<Change>,
     ) -> Result<(), Errno> {
         match operation {
@@ -221,7 +227,7 @@ impl Bindings {
             }
             IrqOperation::Bind => return self.bind_display(set, changes),
             IrqOperation::Fire => {
-                for sub_index in chosen(set) {
+                for sub_index in set.chosen() {
                     let slot = &mut self.display[sub_index];
                     match &slot.trigger {
                         Some(_) if slot.masked => slot.fired = true,
@@ -231,13 +237,13 @@ impl Bindings {
                 }
             }
             IrqOperation::Mask => {
-                for sub_index in chosen(set) {
+                for sub_index in set.chosen() {
                     self.display[sub_index].masked = true;
                     changes.push(Change::DisplayClosed(sub_index));
                 }
             }
             IrqOperation::Unmask => {
-                for sub_index in chosen(set) {
+                for sub_index in set.chosen() {
                     let slot = &mut self.display[sub_index];
                     slot.masked = false;
                     let fired = std::mem::take(&mut slot.fired);
@@ -257,15 +263,17 @@ impl Bindings {
     }
 
     /// Binds all or none.
-    fn bind_display(&mut self, set: &IrqSet<'_>, changes: &mut Vec<Change>) -> Result<(), Errno> {
-        let IrqData::Eventfds(fds) = set.data else {
-            return Err(Errno::EINVAL);
-        };
-        let triggers = fds
-            .iter()
-            .map(|fd| fd.map(Trigger::new).transpose())
+    fn bind_display(
+        &mut self,
+        set: IrqRequest<'_>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Errno> {
+        let start = set.start();
+        let triggers = set
+            .into_eventfds()
+            .map(|event| event.map(Eventfd::keep).transpose())
             .collect::<Result<Vec<_>, _>>()?;
-        for (sub_index, trigger) in (index(set.start)..).zip(triggers) {
+        for (sub_index, trigger) in (start..).zip(triggers) {
             let slot = &mut self.display[sub_index];
             if trigger.is_some() {
                 // Behind a mask too: what has happened so far is not the new eventfd's.
@@ -284,17 +292,18 @@ impl Bindings {
 /// ERR and REQ. A refused eventfd leaves the old one bound.
 fn set_single(
     operation: IrqOperation,
-    set: &IrqSet<'_>,
+    set: IrqRequest<'_>,
     bound: &mut Option<Trigger>,
     state: &mut SingleTrigger,
 ) -> Result<(), Errno> {
-    match (operation, set.data) {
-        (IrqOperation::Disable, _) => *bound = None,
-        (IrqOperation::Bind, IrqData::Eventfds([fd, ..])) => {
-            *bound = fd.map(Trigger::new).transpose()?;
+    match operation {
+        IrqOperation::Disable => *bound = None,
+        IrqOperation::Bind => {
+            let event = set.into_eventfds().next().ok_or(Errno::EINVAL)?;
+            *bound = event.map(Eventfd::keep).transpose()?;
         }
-        (IrqOperation::Fire, _) => {
-            if chosen(set).next().is_some()
+        IrqOperation::Fire => {
+            if set.chosen().next().is_some()
                 && let Some(trigger) = bound
             {
                 trigger.signal();
@@ -307,21 +316,6 @@ fn set_single(
         None => SingleTrigger::Unbound,
     };
     Ok(())
-}
-
-/// The sub-indexes of a request that is done at once: all of its range, or where its byte says so.
-fn chosen<'a>(set: &IrqSet<'a>) -> impl Iterator<Item = usize> + use<'a> {
-    let data = set.data;
-    let range = index(set.start)..index(set.start) + index(set.count());
-    range.enumerate().filter_map(move |(place, at)| match data {
-        IrqData::Bool(bools) => bools.get(place).copied().unwrap_or(false).then_some(at),
-        _ => Some(at),
-    })
-}
-
-/// A sub-index as a place in a list; the request has been checked against its length.
-fn index(sub_index: u32) -> usize {
-    usize::try_from(sub_index).unwrap_or(usize::MAX)
 }
 
 /// A place in a list as a sub-index.

@@ -1,11 +1,11 @@
 //! What of a device changes, behind its one lock.
 
 use irqbroker_vfio_abi::Errno;
-use irqbroker_vfio_abi::IrqSet;
 
 use crate::config_space::ConfigSpace;
 use crate::device::bindings::Bindings;
 use crate::device::bindings::Change;
+use crate::device::irq_request::IrqRequest;
 use crate::head::Head;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;
@@ -166,7 +166,7 @@ impl State {
     pub(crate) fn set_irqs(
         &mut self,
         instance: &VgpuInstance,
-        request: &IrqSet<'_>,
+        request: IrqRequest<'_>,
     ) -> Result<(), Errno> {
         let mut changes = Vec::new();
         let answer = self.bindings.set(request, &mut changes);

@@ -6,6 +6,7 @@ use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::DeviceFlags;
 use irqbroker_vfio_abi::DeviceInfo;
 use irqbroker_vfio_abi::Errno;
+use irqbroker_vfio_abi::IrqBind;
 use irqbroker_vfio_abi::IrqCapability;
 use irqbroker_vfio_abi::IrqFlags;
 use irqbroker_vfio_abi::IrqIndex;
@@ -20,6 +21,7 @@ use crate::device::VgpuDevice;
 use crate::device::bindings::DISPLAY;
 use crate::device::bindings::DISPLAY_FLAGS;
 use crate::device::bindings::NUM_IRQS;
+use crate::device::irq_request::IrqRequest;
 use crate::device::regions::Region;
 use crate::device::state::head_id;
 use crate::head_event::HeadEvent;
@@ -65,12 +67,11 @@ impl Device for VgpuDevice {
     }
 
     fn set_irqs(&self, request: &IrqSet<'_>) -> Result<IrqSetAnswer, Errno> {
-        let mut state = self.lock();
-        let answer = state.set_irqs(&self.instance, request);
-        for head in 0..self.ports.len() {
-            state.rearm(&self.instance, head);
-        }
-        answer.map(|()| IrqSetAnswer::Done)
+        self.set_interrupts(IrqRequest::from(request))
+    }
+
+    fn bind_irqs(&self, request: IrqBind) -> Result<IrqSetAnswer, Errno> {
+        self.set_interrupts(IrqRequest::from(request))
     }
 
     fn region_read(
@@ -92,5 +93,16 @@ impl Device for VgpuDevice {
 
     fn region_fd(&self, index: RegionIndex) -> Option<BorrowedFd<'_>> {
         (Region::of(index) == Some(Region::Vram)).then(|| self.vram.fd())
+    }
+}
+
+impl VgpuDevice {
+    fn set_interrupts(&self, request: IrqRequest<'_>) -> Result<IrqSetAnswer, Errno> {
+        let mut state = self.lock();
+        let answer = state.set_irqs(&self.instance, request);
+        for head in 0..self.ports.len() {
+            state.rearm(&self.instance, head);
+        }
+        answer.map(|()| IrqSetAnswer::Done)
     }
 }

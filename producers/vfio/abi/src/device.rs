@@ -12,6 +12,7 @@ use crate::gfx::GfxTransport;
 use crate::gfx::PlaneType;
 use crate::index::IrqIndex;
 use crate::index::RegionIndex;
+use crate::irq_bind::IrqBind;
 use crate::irq_info::IrqInfo;
 use crate::irq_set::IrqSet;
 use crate::region_info::RegionInfo;
@@ -34,7 +35,7 @@ pub enum IrqSetAnswer {
 ///
 /// Errors are those the kernel has for the same request; from a peer that answers nonsense they
 /// are EPROTO. A request that fails has changed nothing, with one exception: eventfds bound by
-/// the same [`Device::set_irqs`] to sub-indexes before the one that failed are unbound.
+/// the same [`Device::set_irqs`] or [`Device::bind_irqs`] to sub-indexes before the one that failed are unbound.
 pub trait Device: Debug + Send + Sync {
     /// What it is.
     ///
@@ -64,6 +65,16 @@ pub trait Device: Debug + Send + Sync {
     /// EINVAL and ENOTTY as [`IrqSetHeader::validate`](crate::IrqSetHeader::validate) and the
     /// rules of the index say; EBADF, EINVAL and EBUSY for the eventfds.
     fn set_irqs(&self, request: &IrqSet<'_>) -> Result<IrqSetAnswer, Errno>;
+
+    /// [`set_irqs`](Self::set_irqs) with eventfds that the device may keep. The default lends them,
+    /// which is all that one outside this process can use.
+    ///
+    /// # Errors
+    ///
+    /// As those of `set_irqs`. The eventfds that are not bound then are closed.
+    fn bind_irqs(&self, request: IrqBind) -> Result<IrqSetAnswer, Errno> {
+        request.lend(|request| self.set_irqs(request))
+    }
 
     /// Reads from a region, and returns how many bytes that were.
     ///

@@ -125,7 +125,7 @@ impl Dispatch {
             Command::DEVICE_GET_INFO => self.device_info(payload, reply),
             Command::DEVICE_GET_REGION_INFO => self.region_info(agreed, payload, reply),
             Command::DEVICE_GET_IRQ_INFO => self.irq_info(payload, reply),
-            Command::DEVICE_SET_IRQS => self.irqs.set(&*self.device, payload, &fds),
+            Command::DEVICE_SET_IRQS => self.irqs.set(&*self.device, payload, fds),
             Command::DEVICE_RESET if payload.is_empty() => self.device.reset(),
             Command::DEVICE_RESET => Err(Errno::EINVAL),
             Command::QUERY_GFX_PLANE if agreed.gfx == Extension::Agreed => {

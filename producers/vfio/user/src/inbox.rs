@@ -171,8 +171,13 @@ impl Inbox {
             return;
         };
         match (&mut self.held, fds) {
-            (Ok(held), Fds::Whole(fds)) if held.len() + fds.len() <= self.max_fds => {
-                held.extend(fds);
+            (Ok(held), Fds::Whole(mut fds)) if held.len() + fds.len() <= self.max_fds => {
+                // Nearly always the first and only ones of their message.
+                if held.is_empty() {
+                    *held = fds;
+                } else {
+                    held.append(&mut fds);
+                }
             }
             (Ok(_), Fds::Whole(_)) => self.held = Err(Errno::EINVAL),
             (Ok(_), Fds::Lost) => self.held = Err(Errno::EMFILE),

@@ -5,13 +5,12 @@
 //! nothing bound. Its `argsz` does not count them.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
-use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
 use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::IrqAction;
+use irqbroker_vfio_abi::IrqBind;
 use irqbroker_vfio_abi::IrqData;
 use irqbroker_vfio_abi::IrqDataKind;
 use irqbroker_vfio_abi::IrqIndex;
@@ -40,7 +39,7 @@ impl IrqBindings {
         &mut self,
         device: &dyn Device,
         payload: &[u8],
-        fds: &[OwnedFd],
+        fds: Vec<OwnedFd>,
     ) -> Result<(), Errno> {
         let mut header = IrqSetHeader::decode(payload).map_err(|_| Errno::EINVAL)?;
         let kind = header.flags & IrqSetFlags::DATA_TYPE_MASK;
@@ -53,48 +52,48 @@ impl IrqBindings {
         };
         let request = header.validate(limits)?;
         let action = request.action()?;
-        let data = payload.get(IrqSetHeader::SIZE..).unwrap_or_default();
-        let count = usize::try_from(request.count()).map_err(|_| Errno::EINVAL)?;
-        if request.data() != IrqDataKind::Eventfd && !fds.is_empty() {
-            return Err(Errno::EINVAL);
-        }
-        let bools: Vec<bool>;
-        let eventfds: Vec<Option<BorrowedFd<'_>>>;
-        let data = match request.data() {
-            IrqDataKind::None => IrqData::None {
-                count: request.count(),
-            },
-            IrqDataKind::Bool => {
-                if data.len() != count {
-                    return Err(Errno::EINVAL);
-                }
-                bools = data.iter().map(|&byte| byte != 0).collect();
-                IrqData::Bool(&bools)
-            }
-            IrqDataKind::Eventfd => {
-                eventfds = match fds.len() {
-                    0 => vec![None; count],
-                    len if len == count => fds.iter().map(|fd| Some(fd.as_fd())).collect(),
-                    _ => return Err(Errno::EINVAL),
-                };
-                // Before the call: one that fails may have bound some.
-                self.indexes.insert(request.index());
-                IrqData::Eventfds(&eventfds)
-            }
-        };
-        let set = IrqSet {
+        let at_once = |data| IrqSet {
             index: request.index(),
             start: request.start(),
             action,
             data,
         };
-        match device.set_irqs(&set)? {
-            IrqSetAnswer::Done => {}
-            IrqSetAnswer::Fewer(_) => return Err(Errno::ENOSPC),
+        let data = payload.get(IrqSetHeader::SIZE..).unwrap_or_default();
+        let count = usize::try_from(request.count()).map_err(|_| Errno::EINVAL)?;
+        if request.data() != IrqDataKind::Eventfd && !fds.is_empty() {
+            return Err(Errno::EINVAL);
         }
-        let disables = matches!(set.data, IrqData::None { count: 0 });
+        let answer = match request.data() {
+            IrqDataKind::Eventfd => {
+                let eventfds: Vec<Option<OwnedFd>> = match fds.len() {
+                    0 => std::iter::repeat_with(|| None).take(count).collect(),
+                    len if len == count => fds.into_iter().map(Some).collect(),
+                    _ => return Err(Errno::EINVAL),
+                };
+                // Before the call: one that fails may have bound some.
+                self.indexes.insert(request.index());
+                device.bind_irqs(IrqBind {
+                    index: request.index(),
+                    start: request.start(),
+                    action,
+                    eventfds,
+                })?
+            }
+            IrqDataKind::Bool if data.len() != count => return Err(Errno::EINVAL),
+            IrqDataKind::Bool => {
+                let bools: Vec<bool> = data.iter().map(|&byte| byte != 0).collect();
+                device.set_irqs(&at_once(IrqData::Bool(&bools)))?
+            }
+            IrqDataKind::None => device.set_irqs(&at_once(IrqData::None {
+                count: request.count(),
+            }))?,
+        };
+        if let IrqSetAnswer::Fewer(_) = answer {
+            return Err(Errno::ENOSPC);
+        }
+        let disables = request.data() == IrqDataKind::None && count == 0;
         if action == IrqAction::Trigger && disables {
-            self.indexes.remove(&set.index);
+            self.indexes.remove(&request.index());
         }
         Ok(())
     }

@@ -89,6 +89,8 @@ pub struct Server {
     client: Option<Connection>,
     /// What the client's socket is waited for.
     interest: EventFlags,
+    /// Whether a wait was ended by [`watch_stop`](Self::watch_stop).
+    stopped: bool,
 }
 
 impl Server {
@@ -156,6 +158,7 @@ impl Server {
             path: None,
             client: None,
             interest: EventFlags::empty(),
+            stopped: false,
         })
     }
 
@@ -171,6 +174,11 @@ impl Server {
     /// Also ends a wait when `stop` is readable.
     pub(crate) fn watch_stop(&self, stop: BorrowedFd<'_>) -> Result<(), ServeError> {
         self.watch(stop, STOP)
+    }
+
+    /// Whether one of the waits so far found `stop` readable.
+    pub(crate) const fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     fn watch(&self, fd: BorrowedFd<'_>, word: u64) -> Result<(), ServeError> {
@@ -224,6 +232,7 @@ impl Server {
         };
         let ready = |word| events.iter().any(|event| event.data.u64() == word);
         let (client, listener) = (ready(CLIENT), ready(LISTENER));
+        self.stopped |= ready(STOP);
         // The client first: where it is gone there is room for the next.
         if client {
             done.requests = self.service_client()?;

@@ -70,12 +70,12 @@ impl ServerThread {
 }
 
 fn run(server: &mut Server, stop: &OwnedFd) {
-    while server.state() != ServerState::Ended && !stopped(stop, Timespec::default()) {
+    while server.state() != ServerState::Ended && !server.is_stopped() {
         match server.service(Wait::Forever) {
             Ok(_) => {}
             Err(error @ ServiceError::Accept { .. }) => {
                 tracing::warn!(%error, "client has to wait");
-                stopped(stop, ACCEPT_AGAIN);
+                pause(stop);
             }
             Err(error @ ServiceError::Wait { .. }) => {
                 tracing::error!(%error, "vfio-user thread ends");
@@ -85,10 +85,11 @@ fn run(server: &mut Server, stop: &OwnedFd) {
     }
 }
 
-/// Whether the thread is to end, if need be within some time.
-fn stopped(stop: &OwnedFd, within: Timespec) -> bool {
+/// Until the client may be tried again, or the thread is to end; the next wait tells which.
+fn pause(stop: &OwnedFd) {
     let mut fds = [PollFd::new(stop, PollFlags::IN)];
-    matches!(rustix::event::poll(&mut fds, Some(&within)), Ok(1))
+    // A signal makes it shorter.
+    let _ = rustix::event::poll(&mut fds, Some(&ACCEPT_AGAIN));
 }
 
 impl Drop for ServerThread {

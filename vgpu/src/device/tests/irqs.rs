@@ -1,9 +1,14 @@
 //! SET_IRQS: what each index answers, as vfio-pci does for its own, and what is bound then.
 
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+
 use super::*;
 use irqbroker_vfio_abi::DisplayEventKind;
+use irqbroker_vfio_abi::IrqBind;
 use irqbroker_vfio_abi::IrqCapability;
 use irqbroker_vfio_abi::IrqInfo;
+use irqbroker_vfio_abi::IrqSetAnswer;
 use irqbroker_vfio_abi::IrqType;
 
 const NONE: IrqData<'static> = IrqData::None { count: 1 };
@@ -200,6 +205,49 @@ fn refused_eventfd_leaves_display_err_and_req_as_they_were() {
         assert_eq!(refused, Err(Errno::EINVAL));
         assert_eq!(bed.set(index, TRIGGER, start, NONE), Ok(()));
         assert_eq!((count(&event), count(&good)), (1, 0));
+    }
+}
+
+/// A request for the first sub-indexes that gives these away.
+fn given(index: IrqIndex, eventfds: Vec<Option<OwnedFd>>) -> IrqBind {
+    IrqBind {
+        index,
+        start: 0,
+        action: TRIGGER,
+        eventfds,
+    }
+}
+
+#[test]
+fn given_eventfds_are_bound_as_lent_ones_are() {
+    let bed = Bed::new();
+    for index in [IrqIndex::MSIX, DISPLAY, IrqIndex::ERR, IrqIndex::REQ] {
+        let event = new_event();
+        let dup = event.try_clone().unwrap();
+        let bound = bed.device.bind_irqs(given(index, vec![Some(dup)]));
+        assert_eq!(bound, Ok(IrqSetAnswer::Done));
+        assert_eq!(bed.set(index, TRIGGER, 0, NONE), Ok(()));
+        assert_eq!(count(&event), 1);
+        let unbound = bed.device.bind_irqs(given(index, vec![None]));
+        assert_eq!(unbound, Ok(IrqSetAnswer::Done));
+        // ERR and REQ refuse to fire with nothing bound, the others do nothing.
+        let _ = bed.set(index, TRIGGER, 0, NONE);
+        assert_eq!(count(&event), 0);
+    }
+}
+
+#[test]
+fn given_file_that_is_no_eventfd_is_refused_and_closed() {
+    let bed = Bed::new();
+    for index in [IrqIndex::MSIX, DISPLAY, IrqIndex::ERR, IrqIndex(6)] {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let refused = bed
+            .device
+            .bind_irqs(given(index, vec![Some(theirs.into())]));
+        assert_eq!(refused, Err(Errno::EINVAL));
+        // The other end is closed: no bytes, and none to wait for.
+        assert_eq!(ours.read(&mut [0]).unwrap(), 0);
     }
 }
 
