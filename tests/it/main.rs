@@ -7,9 +7,11 @@ mod bench;
 mod conformance;
 mod dependencies;
 mod design_tables;
+mod errno_table;
 mod exact;
 mod explain;
 mod guest_rig;
+mod ioctl_face;
 mod level;
 mod manager;
 mod manager_adapters;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         dependencies::stories(),
         design_tables::stories(),
         conformance::stories(),
+        errno_table::stories(),
         exact::stories(),
         explain::stories(),
         level::stories(),

@@ -38,6 +38,8 @@ pub use bench::Answer;
 pub use bench::Mismatch;
 pub use bench::Probe;
 pub use differences::Difference;
+pub use differences::VFIO_USER;
+pub use differences::VGPU;
 pub use differences::known_difference;
 pub use list::Case;
 pub use list::Needs;

@@ -189,6 +189,17 @@ impl Client {
         self.call(Command::DMA_UNMAP, &unmap.encode(), |_, _| Ok(()))
     }
 
+    /// Sends a request as it is, right or wrong, and returns the payload of its reply: for tests of
+    /// what a server makes of what no method of a client's would say.
+    ///
+    /// # Errors
+    ///
+    /// As the server and [`Client`] have it.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn send_raw(&self, command: u16, payload: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.call(Command(command), payload, |payload, _| Ok(payload.to_vec()))
+    }
+
     /// Whether both sides know the graphics commands, without which the device shows nothing.
     #[must_use]
     pub fn has_gfx(&self) -> bool {
