@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod devices;
 mod doctor;
+mod drm_fd;
 mod e1000e;
 mod e1000e_device;
 mod e1000e_loopback;
@@ -30,6 +31,8 @@ mod tracefs;
 mod vfio_probe;
 mod vgpu;
 mod vgpu_bochs;
+mod vgpu_flips;
+mod vgpu_picture;
 mod vgpu_vfio;
 
 use std::process::ExitCode;
@@ -51,6 +54,7 @@ const STORIES: &[Story] = &[
     Story::new("e1000e-loopback", e1000e_loopback::run),
     Story::new("e1000e-device", e1000e_device::run),
     Story::new("vgpu-qemu-bochs", vgpu_bochs::run),
+    Story::new("vgpu-qemu-flips", vgpu_flips::run),
     Story::new("vgpu-qemu-vfio", vgpu_vfio::run),
     Story::new("manager-nvme", manager_nvme::run),
     Story::new("cdev", cdev::run),

@@ -2,17 +2,16 @@
 //! `irqbroker vgpu screenshot` shows outside, to the last pixel.
 
 use std::fs;
-use std::time::Duration;
-use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::bail;
 use anyhow::ensure;
-use irqbroker_display::Picture;
 
 use crate::findings::Findings;
 use crate::machine::Machine;
 use crate::vgpu;
+use crate::vgpu_picture::pixel;
+use crate::vgpu_picture::wait_shown;
 
 const DRIVER: &str = "bochs-drm";
 /// The driver's console, as memory and as what it tells of itself.
@@ -20,13 +19,9 @@ const MEMORY: &str = "/dev/fb0";
 const CONSOLE: &str = "/sys/class/graphics/fb0";
 /// The connectors of all cards.
 const CONNECTORS: &str = "/sys/class/drm";
-/// For the driver to bring to the screen what was drawn, which newer ones do some time later.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Blue of the pictures.
 const DARK: u8 = 0;
 const BRIGHT: u8 = 0x80;
-/// Pixels of a side of the squares that are drawn.
-const SQUARE: u32 = 64;
 
 pub(crate) fn run(_machine: &Machine) -> anyhow::Result<Findings> {
     vgpu::give_to(DRIVER)?;
@@ -86,25 +81,6 @@ impl Console {
     }
 }
 
-/// Waits until the machine outside sees this picture in this mode; how often it had to look.
-fn wait_shown(mode: &str, name: &str, shade: u8) -> anyhow::Result<u32> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut looks = 0;
-    loop {
-        let picture = screenshot(name)?;
-        looks += 1;
-        let size = format!("{}x{}", picture.width(), picture.height());
-        ensure!(size == mode, "{size}, not the preferred {mode}");
-        match difference(&picture, shade) {
-            None => return Ok(looks),
-            Some((x, y)) if Instant::now() > deadline => {
-                bail!("{name}: not what was drawn, first at {x},{y}")
-            }
-            Some(_) => {}
-        }
-    }
-}
-
 /// A connector with a monitor, and that one's preferred mode.
 fn preferred_mode() -> anyhow::Result<(String, String)> {
     for entry in fs::read_dir(CONNECTORS)? {
@@ -115,32 +91,4 @@ fn preferred_mode() -> anyhow::Result<(String, String)> {
         }
     }
     bail!("no monitor")
-}
-
-/// What the machine outside sees.
-fn screenshot(name: &str) -> anyhow::Result<Picture> {
-    let answer = Machine::ask(&format!("screenshot {name}"))?;
-    ensure!(!answer.is_empty(), "no picture outside");
-    let pairs = answer.as_bytes().chunks(2);
-    let bytes = pairs.map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?));
-    let file: Vec<u8> = bytes.collect::<anyhow::Result<_>>()?;
-    Ok(Picture::from_png(&file)?)
-}
-
-/// The first pixel that is not as it was drawn.
-fn difference(picture: &Picture, shade: u8) -> Option<(u32, u32)> {
-    let lines = 0..picture.height();
-    let mut pixels = lines.flat_map(|y| (0..picture.width()).map(move |x| (x, y)));
-    pixels.find(|&(x, y)| picture.pixel(x, y) != Some(pixel(x, y, shade)))
-}
-
-/// What is drawn: squares of which no two in a line or a row are the same, with a line across them, so that
-/// a picture moved by one pixel, or with swapped colours, is another.
-fn pixel(x: u32, y: u32, shade: u8) -> [u8; 3] {
-    let low = |value: u32| value.to_le_bytes()[0];
-    let (column, row) = (x / SQUARE, y / SQUARE);
-    match x == y {
-        true => [0xff, shade, 0x40],
-        false => [low(column * 8), low(row * 12), shade],
-    }
 }
