@@ -3,23 +3,31 @@
 //! Benchmarking cases, 1000 heads (`--heads N`) at 60 Hz with the same phases in each:
 //!
 //! * `bare`: `BinaryHeap`, `clock_nanosleep(TIMER_ABSTIME)`, one eventfd write a tick
-//! * `exact`: the scheduler's own thread, `Granularity::Exact`
-//! * `coalesced`: the same on a grid of 250 µs
+//! * `exact`: the scheduler's own thread, `Granularity::Exact`; `coalesced`: on a grid of 250 µs
 //!
 //! CPU is `CLOCK_THREAD_CPUTIME_ID` of the ticking thread. The cases take turns in random order,
 //! ratios are taken within a round, and their median is reported. Lateness is measured in rounds
-//! of its own. Then one head alone: its mean rate on `CLOCK_MONOTONIC` against the nominal one.
+//! of its own. A round in which the ticking thread had to wait for a core (`/proc` tells) for more
+//! than a fiftieth of the time is measured again, a few times: late vblanks share wake-ups, which
+//! flatters `exact`. Where none is quiet that is said (`quiet`) and all count.
+//!
+//! Then one head alone: its mean rate on `CLOCK_MONOTONIC` against the nominal one. Then one head
+//! and all of them, bound and masked, and without a consumer: the wake-ups of the thread, which
+//! must be none, or it exits with 1.
 //!
 //! Where `bare` comes near 100 % of a core it falls behind and the ratio says little (the
 //! scheduler serves heads that are late together in one wake-up): take fewer heads there.
 //!
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 
+#[path = "vblank/idle.rs"]
+mod idle;
+#[path = "vblank/rounds.rs"]
+mod rounds;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::error::Error;
-use std::hash::BuildHasher;
-use std::hash::RandomState;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -50,6 +58,10 @@ use rustix::time::ClockId;
 use rustix::time::Timespec;
 use serde_json::Value;
 use serde_json::json;
+
+use rounds::Quiet;
+use rounds::Round;
+use rounds::percentile;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -82,11 +94,20 @@ struct Probe {
     ticks: AtomicU64,
     lateness: Mutex<Vec<u64>>,
     asked: AtomicBool,
-    answer: mpsc::Sender<(u64, u64)>,
+    answer: mpsc::Sender<Sample>,
+}
+
+/// The ticking thread so far.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    cpu_nanos: u64,
+    /// Of waiting for a core.
+    waited_nanos: u64,
+    ticks: u64,
 }
 
 impl Probe {
-    fn new(measure: Measure) -> (Arc<Self>, mpsc::Receiver<(u64, u64)>) {
+    fn new(measure: Measure) -> (Arc<Self>, mpsc::Receiver<Sample>) {
         let (answer, answers) = mpsc::channel();
         let probe = Self {
             measure,
@@ -111,12 +132,16 @@ impl Probe {
         if self.asked.load(Ordering::Relaxed) {
             self.asked.store(false, Ordering::Relaxed);
             // The receiver is gone only when nobody asks any more.
-            let _ = self.answer.send((thread_cpu(), ticks));
+            let _ = self.answer.send(Sample {
+                cpu_nanos: thread_cpu(),
+                waited_nanos: thread_waited(),
+                ticks,
+            });
         }
     }
 
-    /// The ticking thread's CPU time in nanoseconds and its ticks, at its next tick.
-    fn ask(&self, answers: &mpsc::Receiver<(u64, u64)>) -> Result<(u64, u64), Failure> {
+    /// The ticking thread at its next tick.
+    fn ask(&self, answers: &mpsc::Receiver<Sample>) -> Result<Sample, Failure> {
         self.asked.store(true, Ordering::Relaxed);
         Ok(answers.recv_timeout(Duration::from_secs(10))?)
     }
@@ -134,23 +159,32 @@ fn thread_cpu() -> u64 {
     part(cpu.tv_sec) * 1_000_000_000 + part(cpu.tv_nsec)
 }
 
-/// One round of one case.
-struct Round {
-    micros_per_tick: f64,
-    lateness: Vec<u64>,
-    missed: u64,
+/// How long the calling thread was ready to run and did not: the second number of its schedstat
+/// (`Documentation/scheduler/sched-stats.rst`). 0 where the kernel does not count it.
+fn thread_waited() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = text.split_whitespace().nth(1);
+    waited
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
 }
 
 fn run(case: Case, heads: usize, measure: Measure, length: Duration) -> Result<Round, Failure> {
     let (probe, answers) = Probe::new(measure);
-    let sample = || -> Result<f64, Failure> {
-        let (cpu_before, ticks_before) = probe.ask(&answers)?;
+    let sample = || -> Result<(f64, Quiet), Failure> {
+        let before = probe.ask(&answers)?;
         std::thread::sleep(length);
-        let (cpu, ticks) = probe.ask(&answers)?;
-        Ok(float(cpu - cpu_before) / float(ticks - ticks_before) / 1e3)
+        let after = probe.ask(&answers)?;
+        let cpu = float(after.cpu_nanos - before.cpu_nanos) / 1e3;
+        let waited = Duration::from_nanos(after.waited_nanos - before.waited_nanos);
+        let quiet = match waited > length / 50 {
+            true => Quiet::No,
+            false => Quiet::Yes,
+        };
+        Ok((cpu / float(after.ticks - before.ticks), quiet))
     };
     let mut missed = 0;
-    let micros_per_tick = match case {
+    let (micros_per_tick, quiet) = match case {
         Case::Bare => {
             let stop = AtomicBool::new(false);
             std::thread::scope(|scope| {
@@ -179,8 +213,10 @@ fn run(case: Case, heads: usize, measure: Measure, length: Duration) -> Result<R
     lateness.sort_unstable();
     Ok(Round {
         micros_per_tick,
-        lateness: std::mem::take(&mut lateness),
+        p99_micros: percentile(&lateness, 99),
+        p50_micros: percentile(&lateness, 50),
         missed,
+        quiet,
     })
 }
 
@@ -298,63 +334,11 @@ fn float(value: u64) -> f64 {
     value as f64
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// A percentile of `sorted`, in microseconds.
-fn percentile(sorted: &[u64], percent: usize) -> f64 {
-    let index = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
-    sorted
-        .get(index)
-        .map_or(f64::NAN, |nanos| float(*nanos) / 1e3)
-}
-
-/// The places of the cases, in random order.
-fn shuffled() -> [usize; 3] {
-    let mut places = [0, 1, 2];
-    places.sort_by_key(|place| RandomState::new().hash_one(place));
-    places
-}
-
 /// To all that the host allows: a head takes two fds.
 fn raise_fd_limit() -> Result<(), Failure> {
     let mut limit = rustix::process::getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     Ok(rustix::process::setrlimit(Resource::Nofile, limit)?)
-}
-
-fn measure(heads: usize, rounds: usize, length: Duration) -> Result<Vec<Value>, Failure> {
-    let mut cpu: [Vec<f64>; 3] = Default::default();
-    let mut missed = [0; 3];
-    for _ in 0..rounds {
-        for place in shuffled() {
-            let round = run(CASES[place], heads, Measure::Cpu, length)?;
-            cpu[place].push(round.micros_per_tick);
-            missed[place] += round.missed;
-        }
-    }
-    let mut cases = Vec::new();
-    for (place, case) in CASES.into_iter().enumerate() {
-        let late = run(case, heads, Measure::Lateness, length)?.lateness;
-        let ratios = cpu[place].iter().zip(&cpu[0]).map(|(own, bare)| own / bare);
-        let per_tick = median(cpu[place].clone());
-        cases.push(json!({
-            "name": match case {
-                Case::Bare => "bare",
-                Case::Scheduler(name, _) => name,
-            },
-            "cpu_us_per_tick": per_tick,
-            "cpu_percent": per_tick * 60.0 * float(heads as u64) / 1e6 * 100.0,
-            "ratio_to_bare": median(ratios.collect()),
-            "missed": missed[place],
-            "late_p50_us": percentile(&late, 50),
-            "late_p99_us": percentile(&late, 99),
-            "late_max_us": percentile(&late, 100),
-        }));
-    }
-    Ok(cases)
 }
 
 fn main() -> Result<(), Failure> {
@@ -370,30 +354,47 @@ fn main() -> Result<(), Failure> {
         (1, Duration::from_millis(50), Duration::from_millis(200))
     };
     raise_fd_limit()?;
+    let idle = idle::measure(&[1, heads], length)?;
     let report = json!({
         "bench": "vblank",
         "heads": heads,
         "rounds": rounds,
         "round_seconds": length.as_secs_f64(),
-        "cases": measure(heads, rounds, length)?,
+        "cases": rounds::measure(heads, rounds, length)?,
         "alone": alone(length_alone)?,
+        "idle": idle.iter().map(idle::Idle::json).collect::<Vec<_>>(),
     });
     if find("--json").is_some() {
         println!("{report}");
-        return Ok(());
+    } else {
+        print(&report);
     }
-    println!("{heads} heads at 60 Hz, {rounds} rounds of {length:?}");
-    let columns = "cpu_us_per_tick cpu_percent ratio_to_bare missed late_p50_us late_p99_us";
+    match idle.iter().find(|idle| idle.wakeups() > 0) {
+        Some(idle) => Err(format!("nobody listens, and the thread wakes up: {idle:?}").into()),
+        None => Ok(()),
+    }
+}
+
+fn print(report: &Value) {
+    println!(
+        "{} heads at 60 Hz, {} rounds",
+        report["heads"], report["rounds"]
+    );
+    let columns = "cpu_us_per_tick cpu_percent ratio_to_bare ratio_to_exact missed late_p50_us \
+                   late_p99_us p99_ratio_to_bare quiet";
     print!("{:<10}", "case");
-    columns.split(' ').for_each(|column| print!("{column:>16}"));
+    let columns: Vec<&str> = columns.split_whitespace().collect();
+    columns.iter().for_each(|column| print!("{column:>18}"));
     println!();
     for case in report["cases"].as_array().into_iter().flatten() {
         print!("{:<10}", case["name"].as_str().unwrap_or_default());
-        for column in columns.split(' ') {
-            print!("{:>16.3}", case[column].as_f64().unwrap_or(f64::NAN));
+        for column in &columns {
+            print!("{:>18.3}", case[*column].as_f64().unwrap_or(f64::NAN));
         }
         println!();
     }
     println!("one head alone: {}", report["alone"]);
-    Ok(())
+    for idle in report["idle"].as_array().into_iter().flatten() {
+        println!("nobody listens: {idle}");
+    }
 }
