@@ -11,6 +11,7 @@ mod need;
 mod refusals;
 mod report;
 mod vgpu;
+mod vgpu_clients;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         doctor::stories(),
         refusals::stories(),
         vgpu::stories(),
+        vgpu_clients::stories(),
     ]
     .into_iter()
     .flatten()

@@ -59,13 +59,13 @@ pub(crate) fn stories() -> Vec<Trial> {
 }
 
 /// A serving process, which ends with this.
-struct Serving {
-    process: Child,
-    socket: String,
+pub(crate) struct Serving {
+    pub(crate) process: Child,
+    pub(crate) socket: String,
 }
 
 impl Serving {
-    fn start(vgpu_type: &str, name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn start(vgpu_type: &str, name: &str) -> anyhow::Result<Self> {
         let socket = fresh_path(name)?;
         let mut command: Command = irqbroker();
         command.args([

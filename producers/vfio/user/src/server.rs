@@ -238,9 +238,21 @@ impl Server {
             done.requests = self.service_client()?;
         }
         if listener {
+            done.requests += self.finish_client()?;
             done.refused = self.accept()?;
         }
         Ok(done)
+    }
+
+    /// Serves what a client that has hung up left behind, to its end: one that dies and comes back
+    /// is not to be turned away for its own last words.
+    fn finish_client(&mut self) -> Result<usize, ServiceError> {
+        let mut requests = 0;
+        // Each time something is read, or the end; nothing is added to it.
+        while self.client.as_ref().is_some_and(Connection::is_hung_up) {
+            requests += self.service_client()?;
+        }
+        Ok(requests)
     }
 
     fn service_client(&mut self) -> Result<usize, ServiceError> {

@@ -162,6 +162,30 @@ fn client_that_dies_in_the_middle_of_a_message_makes_room_for_the_next() {
 }
 
 #[test]
+fn client_that_dies_with_its_last_words_unread_makes_room_for_the_next() {
+    let files = CountedFiles::new();
+    let mut rig = Rig::new();
+    let peer = rig.open();
+    let mut write = message(1, Command::DEVICE_RESET, &[]);
+    // No reply, which nobody would take.
+    write[8] = 0x10;
+    let request = message(2, Command::DEVICE_SET_IRQS, &bind(2, 2));
+
+    // All before the server looks: requests, half of one, the end, and the new client.
+    peer.send(&write.repeat(3), &[]);
+    peer.send(&request[..21], &files.make(2));
+    drop(peer);
+    let next = UnixStream::connect(&rig.path).expect("a listener");
+    let served = rig.serve();
+
+    assert_eq!((served.requests, served.refused), (3, 0));
+    assert_eq!(rig.server.state(), ServerState::Connected);
+    assert_eq!(rig.device.resets(), 3);
+    assert_eq!(files.open(), 0);
+    drop(next);
+}
+
+#[test]
 fn client_that_stalls_in_the_middle_of_a_message_blocks_nobody() {
     let mut rig = Rig::new();
     let mut peer = rig.open();
