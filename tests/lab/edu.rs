@@ -14,9 +14,9 @@ const LIVENESS: u64 = 0x04;
 /// Causes that stand.
 const STATUS: u64 = 0x24;
 /// Adds causes, and signals.
-const RAISE: u64 = 0x60;
+pub(crate) const RAISE: u64 = 0x60;
 /// Takes causes away; with none left the INTx line falls.
-const ACKNOWLEDGE: u64 = 0x64;
+pub(crate) const ACKNOWLEDGE: u64 = 0x64;
 
 /// The device, alive.
 #[derive(Debug, Clone)]

@@ -48,6 +48,7 @@ const STORIES: &[Story] = &[
     Story::new("demo-vgpu", demo::vgpu),
     Story::new("vfio-probe", vfio_probe::run),
     Story::new("demo-vfio", demo::vfio),
+    Story::new("demo-listen", demo::listen),
     Story::new("errno-conformance", errno_conformance::run),
     Story::new("edu-msi", edu_msi::run),
     Story::new("edu-intx", edu_intx::run),

@@ -32,6 +32,8 @@ boot() {
     command_line+=" no_timer_check"
     # Nothing blinks in a picture but what a story draws, and there is a fifth serial port.
     command_line+=" vt.global_cursor_default=0 8250.nr_uarts=5"
+    # Memory of a device that a driver has may be mapped by others: a story raises an interrupt past VFIO.
+    command_line+=" iomem=relaxed"
     # shellcheck disable=SC2154 # of lib/qemu.sh
     timeout "$seconds" "${qemu[@]}" \
         -machine q35,kernel-irqchip=split -accel tcg,thread=multi -cpu EPYC,+svm,+npt -smp 2 "${memory[@]}" \
