@@ -8,7 +8,7 @@
 //! CPU is `CLOCK_THREAD_CPUTIME_ID` of the ticking thread. The cases take turns in random order,
 //! ratios are taken within a round, and their median is reported. Lateness is measured in rounds
 //! of its own. A round in which the ticking thread had to wait for a core (`/proc` tells) for more
-//! than a fiftieth of the time is measured again, a few times: late vblanks share wake-ups, which
+//! than a fiftieth of the time is measured once again: late vblanks share wake-ups, which
 //! flatters `exact`. Where none is quiet that is said (`quiet`) and all count.
 //!
 //! Then one head alone: its mean rate on `CLOCK_MONOTONIC` against the nominal one. Then one head

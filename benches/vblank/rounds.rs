@@ -15,7 +15,7 @@ use crate::float;
 use crate::run;
 
 /// How often a round that was disturbed is measured again.
-const AGAIN: usize = 3;
+const AGAIN: usize = 1;
 /// Places of two cases that others are compared with.
 const BARE: usize = 0;
 const EXACT: usize = 1;
