@@ -13,10 +13,13 @@
 
 pub(crate) mod bindings;
 pub(crate) mod irq_request;
+mod gfx;
+mod gfx_user;
 mod port;
 mod regions;
 mod state;
 mod vfio;
+mod views;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -31,12 +34,17 @@ use rustix::io::Errno;
 use crate::budget::Reservation;
 use crate::config_space::ConfigSpace;
 use crate::cursor::Cursor;
+pub(crate) use crate::device::bindings::DISPLAY_FLAGS;
+pub(crate) use crate::device::gfx::Asker;
+pub(crate) use crate::device::gfx_user::Plane;
 use crate::device::port::HeadPort;
 use crate::device::state::Life;
 use crate::device::state::Outbox;
 use crate::device::state::State;
 use crate::device::state::vector_count;
+pub(crate) use crate::device::views::VIEW_DISPLAY;
 use crate::edid::MonitorDescription;
+use crate::export::ExportDmabuf;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;
 use crate::head_events::HeadCounters;
@@ -91,6 +99,8 @@ pub struct VgpuDevice {
     vgpu: VgpuType,
     vram: Vram,
     ports: Vec<Arc<HeadPort>>,
+    /// None where the host makes no dma-bufs.
+    exporter: Option<Arc<dyn ExportDmabuf>>,
     /// After a producer's gate, before the scheduler's state.
     state: Mutex<State>,
     _reservation: Reservation,
@@ -102,6 +112,7 @@ impl VgpuDevice {
         instance: Arc<VgpuInstance>,
         vgpu: VgpuType,
         reservation: Reservation,
+        exporter: Option<Arc<dyn ExportDmabuf>>,
     ) -> Result<Arc<Self>, Errno> {
         let heads = instance.heads().len();
         let vram = Vram::new(vgpu.vram)?;
@@ -124,6 +135,7 @@ impl VgpuDevice {
             instance,
             vgpu,
             vram,
+            exporter,
             state: Mutex::new(State::new(config, registers, heads)),
             _reservation: reservation,
         });
@@ -192,6 +204,11 @@ impl VgpuDevice {
     #[must_use]
     pub fn vram(&self) -> BorrowedFd<'_> {
         self.vram.fd()
+    }
+
+    /// The same, for whoever only looks: its file cannot be written through this one.
+    pub(crate) fn vram_read_only(&self) -> BorrowedFd<'_> {
+        self.vram.read_only_fd()
     }
 
     /// What a head has done so far.

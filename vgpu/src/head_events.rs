@@ -24,10 +24,27 @@ pub(crate) enum Listener {
     Display,
     /// The eventfd of the MSI-X vector, for the guest.
     Vector,
+    /// The eventfd of a view of the head, by the view's place.
+    View(usize),
 }
 
 impl Listener {
-    pub(crate) const ALL: [Self; 3] = [Self::Producer, Self::Display, Self::Vector];
+    /// Those that are always there; the views come after them.
+    const FIXED: [Self; 3] = [Self::Producer, Self::Display, Self::Vector];
+
+    const fn place(self) -> usize {
+        match self {
+            Self::Producer => 0,
+            Self::Display => 1,
+            Self::Vector => 2,
+            Self::View(view) => Self::FIXED.len() + view,
+        }
+    }
+
+    fn at(place: usize) -> Self {
+        let view = || Self::View(place - Self::FIXED.len());
+        Self::FIXED.get(place).copied().unwrap_or_else(view)
+    }
 }
 
 /// Since when a listener listens.
@@ -111,7 +128,8 @@ pub(crate) struct HeadEvents {
     idle: u64,
     waiting: Waiting,
     occurred: [u64; HeadEvent::COUNT],
-    gates: [[Gate; Listener::ALL.len()]; HeadEvent::COUNT],
+    /// By listener, then by event.
+    gates: Vec<[Gate; HeadEvent::COUNT]>,
     acknowledged: [u64; HeadEvent::COUNT],
     picture: Picture,
     looking: Looking,
@@ -125,7 +143,7 @@ impl HeadEvents {
             idle: 1,
             waiting: Waiting::default(),
             occurred: [0; HeadEvent::COUNT],
-            gates: [[Gate::default(); Listener::ALL.len()]; HeadEvent::COUNT],
+            gates: vec![[Gate::default(); HeadEvent::COUNT]; Listener::FIXED.len()],
             acknowledged: [0; HeadEvent::COUNT],
             picture: Picture::Hidden,
             looking: Looking::Off,
@@ -184,7 +202,11 @@ impl HeadEvents {
     /// A listener is there. Returns whether it is to be told at once.
     pub(crate) fn open(&mut self, event: HeadEvent, listener: Listener, opened: Opened) -> bool {
         let occurred = self.occurred[event.position()];
-        let gate = &mut self.gates[event.position()][listener as usize];
+        if self.gates.len() <= listener.place() {
+            self.gates
+                .resize_with(listener.place() + 1, Default::default);
+        }
+        let gate = &mut self.gates[listener.place()][event.position()];
         gate.open = true;
         let owed = opened == Opened::Again && occurred > gate.seen;
         gate.seen = occurred;
@@ -197,14 +219,17 @@ impl HeadEvents {
 
     /// It is not any more.
     pub(crate) fn close(&mut self, event: HeadEvent, listener: Listener) {
-        self.gates[event.position()][listener as usize].open = false;
+        if let Some(gates) = self.gates.get_mut(listener.place()) {
+            gates[event.position()].open = false;
+        }
         if !self.wants(HeadEvent::Refresh) {
             self.looking = Looking::Off;
         }
     }
 
     pub(crate) fn is_open(&self, event: HeadEvent, listener: Listener) -> bool {
-        self.gates[event.position()][listener as usize].open
+        let gates = self.gates.get(listener.place());
+        gates.is_some_and(|gates| gates[event.position()].open)
     }
 
     /// Whether the contents are to be looked at now; [`looked`](Self::looked) then says what was
@@ -240,19 +265,21 @@ impl HeadEvents {
         true
     }
 
-    /// Those who are to be told now; they count as told.
+    /// Those who are to be told now; they count as told. The guest comes last: it may draw into a
+    /// buffer once it is told that another is shown, and by then whoever looks knows that too.
     pub(crate) fn take_signals(&mut self) -> Vec<(HeadEvent, Listener)> {
         let mut signals = Vec::new();
         for event in HeadEvent::ALL {
             let occurred = self.occurred[event.position()];
-            for listener in Listener::ALL {
-                let gate = &mut self.gates[event.position()][listener as usize];
+            for (place, gates) in self.gates.iter_mut().enumerate() {
+                let gate = &mut gates[event.position()];
                 if gate.open && occurred > gate.seen {
                     gate.seen = occurred;
-                    signals.push((event, listener));
+                    signals.push((event, Listener::at(place)));
                 }
             }
         }
+        signals.sort_by_key(|(_, listener)| *listener == Listener::Vector);
         signals
     }
 
@@ -317,14 +344,15 @@ impl HeadEvents {
     }
 
     fn wants(&self, event: HeadEvent) -> bool {
-        self.gates[event.position()].iter().any(|gate| gate.open)
+        let mut gates = self.gates.iter();
+        gates.any(|gates| gates[event.position()].open)
     }
 
     fn is_owed(&self) -> bool {
         HeadEvent::ALL.iter().any(|event| {
             let occurred = self.occurred[event.position()];
-            let gates = &self.gates[event.position()];
-            gates.iter().any(|gate| gate.open && occurred > gate.seen)
+            let mut gates = self.gates.iter().map(|gates| gates[event.position()]);
+            gates.any(|gate| gate.open && occurred > gate.seen)
         })
     }
 

@@ -13,7 +13,6 @@
 //!
 //! Vblank times come from an exact rational [`Refresh`] rate and a start ([`Cadence`]), never
 //! from the time of the vblank before: the mean rate is that of the host's clock, without drift.
-#![forbid(unsafe_code)]
 
 mod alarm;
 mod budget;
@@ -24,6 +23,7 @@ mod counters;
 mod cursor;
 mod device;
 mod edid;
+mod export;
 #[cfg(test)]
 mod fakes;
 #[cfg(any(test, feature = "testing"))]
@@ -33,6 +33,7 @@ mod granularity;
 mod head;
 mod head_event;
 mod head_events;
+mod head_view;
 mod instance;
 mod msix_table;
 mod observer;
@@ -45,6 +46,7 @@ mod scheduler;
 mod thread;
 mod timeline;
 mod trigger;
+mod udmabuf_fd;
 mod vgpu_type;
 mod vram;
 
@@ -64,6 +66,7 @@ pub use head::HeadId;
 pub use head_event::HeadEvent;
 pub use head_events::HeadCounters;
 pub use head_events::Watch;
+pub use head_view::HeadView;
 pub use instance::CreateError;
 pub use instance::InstanceConfig;
 pub use instance::InstanceId;

@@ -11,11 +11,13 @@ use crate::budget::BudgetError;
 use crate::budget::Purse;
 use crate::budget::VgpuBudget;
 use crate::device::VgpuDevice;
+use crate::export::ExportDmabuf;
 use crate::instance::CreateError;
 use crate::instance::InstanceConfig;
 use crate::instance::InstanceId;
 use crate::instance::VgpuInstance;
 use crate::scheduler::VblankScheduler;
+use crate::udmabuf_fd::UdmabufFd;
 use crate::vgpu_type::TypeError;
 use crate::vgpu_type::VgpuType;
 
@@ -31,6 +33,7 @@ pub struct VgpuParent {
     /// The devices among them; likewise.
     devices: DashMap<InstanceId, Arc<VgpuDevice>>,
     purse: Purse,
+    exporter: Option<Arc<dyn ExportDmabuf>>,
     next_id: AtomicU64,
 }
 
@@ -102,8 +105,15 @@ impl VgpuParent {
             instances: DashMap::new(),
             devices: DashMap::new(),
             purse: Purse::new(budget),
+            exporter: UdmabufFd::open().map(|node| Arc::new(node) as Arc<dyn ExportDmabuf>),
             next_id: AtomicU64::new(0),
         }
+    }
+
+    /// The same, whose devices make their dma-bufs in another way, or none.
+    #[cfg(test)]
+    pub(crate) fn with_exporter(self, exporter: Option<Arc<dyn ExportDmabuf>>) -> Self {
+        Self { exporter, ..self }
     }
 
     /// What is left for devices to come.
@@ -160,7 +170,12 @@ impl VgpuParent {
             name: type_name(),
             source,
         })?;
-        let device = VgpuDevice::new(instance.clone(), vgpu.clone(), reservation);
+        let device = VgpuDevice::new(
+            instance.clone(),
+            vgpu.clone(),
+            reservation,
+            self.exporter.clone(),
+        );
         let device = device.map_err(|source| CreateDeviceError::Vram {
             vram: vgpu.vram,
             source,

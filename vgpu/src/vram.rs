@@ -1,11 +1,14 @@
 //! The memory of a vGPU: a sealed memfd that VMM, display and device share.
 
 use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::FallocateFlags;
 use rustix::fs::MemfdFlags;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use rustix::fs::SealFlags;
 use rustix::io::Errno;
 
@@ -15,6 +18,8 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub(crate) struct Vram {
     memory: OwnedFd,
+    /// The same memory, opened for reading alone.
+    read_only: OwnedFd,
     size: u64,
 }
 
@@ -25,7 +30,13 @@ impl Vram {
         rustix::fs::ftruncate(&memory, size)?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&memory, seals)?;
-        Ok(Self { memory, size })
+        let link = format!("/proc/self/fd/{}", memory.as_raw_fd());
+        let read_only = rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self {
+            memory,
+            read_only,
+            size,
+        })
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -34,6 +45,10 @@ impl Vram {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
+    }
+
+    pub(crate) fn read_only_fd(&self) -> BorrowedFd<'_> {
+        self.read_only.as_fd()
     }
 
     /// Fills `data` from `offset` on, both within it.
@@ -91,6 +106,17 @@ mod tests {
         vram.clear(u64::MAX).unwrap();
         vram.read(0xfff0, &mut data[..16]).unwrap();
         assert_eq!(data[..16], [0; 16]);
+    }
+
+    #[test]
+    fn file_for_lookers_on_is_the_same_memory_and_cannot_be_written() {
+        let vram = Vram::new(1 << 16).unwrap();
+        vram.write(7, &[9]).unwrap();
+        let mut data = [0];
+        rustix::io::pread(vram.read_only_fd(), &mut data, 7).unwrap();
+        assert_eq!(data, [9]);
+        let refused = rustix::io::pwrite(vram.read_only_fd(), &[1], 7);
+        assert_eq!(refused, Err(Errno::BADF));
     }
 
     #[test]

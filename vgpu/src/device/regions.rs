@@ -7,10 +7,27 @@ use irqbroker_vfio_abi::RegionInfo;
 
 use crate::config_space;
 use crate::config_space::ConfigEffect;
+use crate::device::Asker;
+use crate::device::Plane;
 use crate::device::VgpuDevice;
 use crate::msix_table;
 use crate::registers;
 use crate::registers::Effect;
+
+/// The primary plane of the first head.
+const PRIMARY: RegionIndex = RegionIndex(RegionIndex::PCI_NUM + 1);
+/// Its cursor.
+const CURSOR: RegionIndex = RegionIndex(RegionIndex::PCI_NUM + 2);
+/// How many indexes there are.
+pub(crate) const NUM_REGIONS: u32 = CURSOR.0 + 1;
+
+/// Where a plane of the first head is.
+pub(crate) const fn region_of(plane: Plane) -> RegionIndex {
+    match plane {
+        Plane::Primary => PRIMARY,
+        Plane::Cursor => CURSOR,
+    }
+}
 
 const READ_WRITE: RegionFlags = RegionFlags::READ.union(RegionFlags::WRITE);
 
@@ -21,6 +38,8 @@ pub(crate) enum Region {
     Registers,
     MsixTable,
     Config,
+    /// A plane of the first head, as of the latest query.
+    Plane(Plane),
 }
 
 impl Region {
@@ -30,6 +49,8 @@ impl Region {
             RegionIndex::BAR2 => Some(Self::Registers),
             RegionIndex::BAR4 => Some(Self::MsixTable),
             RegionIndex::CONFIG => Some(Self::Config),
+            PRIMARY => Some(Self::Plane(Plane::Primary)),
+            CURSOR => Some(Self::Plane(Plane::Cursor)),
             _ => None,
         }
     }
@@ -41,6 +62,7 @@ impl VgpuDevice {
             return RegionInfo::absent_pci(index, 0);
         };
         let flags = match region {
+            Region::Plane(plane) => return self.window_info(Asker::Device, plane, index),
             Region::Vram => READ_WRITE | RegionFlags::MMAP,
             _ => READ_WRITE,
         };
@@ -56,6 +78,8 @@ impl VgpuDevice {
 
     fn region_size(&self, region: Region) -> u64 {
         match region {
+            // As large as what was told last: see `read_window`.
+            Region::Plane(_) => 0,
             Region::Vram => self.vram.size(),
             Region::Registers => registers::SIZE as u64,
             Region::MsixTable => msix_table::SIZE as u64,
@@ -86,10 +110,14 @@ impl VgpuDevice {
         offset: u64,
         data: &mut [u8],
     ) -> Result<usize, Errno> {
+        if let Some(Region::Plane(plane)) = Region::of(index) {
+            return self.read_window(Asker::Device, plane, offset, data);
+        }
         let (region, len) = self.within(index, offset, data.len())?;
         let data = &mut data[..len];
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
         match region {
+            Region::Plane(_) => return Err(Errno::EINVAL),
             Region::Vram => self.vram.read(offset, data)?,
             Region::Registers => self.read_registers(at, data),
             Region::MsixTable => self.lock().table.read(at, data),
@@ -108,6 +136,7 @@ impl VgpuDevice {
         let data = &data[..len];
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
         match region {
+            Region::Plane(_) => return Err(Errno::EINVAL),
             Region::Vram => self.vram.write(offset, data)?,
             Region::Registers => self.write_registers(at, data)?,
             Region::MsixTable => self.lock().table.write(at, data),
@@ -126,6 +155,7 @@ impl VgpuDevice {
         // First, so that a device whose memory does not obey is not reset by half.
         self.vram.clear(self.vram.size())?;
         let mut state = self.lock();
+        state.cleared += 1;
         state.reset(&self.instance);
         for head in 0..self.ports.len() {
             state.rearm(&self.instance, head);
@@ -159,6 +189,11 @@ impl VgpuDevice {
             }
         }
         drop(state);
-        Ok(self.vram.clear(clear)?)
+        if clear != 0 {
+            self.vram.clear(clear)?;
+            // Afterwards: a picture exported meanwhile may have been either.
+            self.lock().cleared += 1;
+        }
+        Ok(())
     }
 }

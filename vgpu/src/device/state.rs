@@ -6,6 +6,8 @@ use crate::config_space::ConfigSpace;
 use crate::device::bindings::Bindings;
 use crate::device::bindings::Change;
 use crate::device::irq_request::IrqRequest;
+use crate::device::gfx_user::GfxUser;
+use crate::device::views::View;
 use crate::head::Head;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;
@@ -53,6 +55,12 @@ pub(crate) struct State {
     pub(crate) table: MsixTable,
     pub(crate) bindings: Bindings,
     pub(crate) heads: Vec<HeadState>,
+    /// What the user of the device itself has of its first head.
+    pub(crate) gfx: GfxUser,
+    /// The views there are; a place is given again once its view is gone.
+    pub(crate) views: Vec<Option<View>>,
+    /// How often VRAM has been given back: pictures exported before are not what is shown any more.
+    pub(crate) cleared: u64,
 }
 
 /// Producers of this process that are to be signalled once the lock is released: their own lock
@@ -75,6 +83,9 @@ impl State {
             table: MsixTable::new(vector_count(heads)),
             bindings: Bindings::new(heads, vector_count(heads)),
             heads: std::iter::repeat_with(HeadState::new).take(heads).collect(),
+            gfx: GfxUser::default(),
+            views: Vec::new(),
+            cleared: 0,
         }
     }
 
@@ -151,6 +162,10 @@ impl State {
             }
             events.acknowledge(Interrupts::all());
         }
+        self.gfx.reset();
+        for view in self.views.iter_mut().flatten() {
+            view.gfx.reset();
+        }
         self.registers.reset();
         self.config.reset();
         self.table.reset();
@@ -189,6 +204,11 @@ impl State {
                 Listener::Vector => {
                     if let Some(vector) = self.vector(head, event) {
                         self.bindings.signal_vector(vector);
+                    }
+                }
+                Listener::View(place) => {
+                    if let Some(Some(view)) = self.views.get(place) {
+                        view.bindings.signal_display(event.position());
                     }
                 }
             }

@@ -1,12 +1,16 @@
 //! The VFIO face of a device.
 
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::DeviceFlags;
 use irqbroker_vfio_abi::DeviceInfo;
+use irqbroker_vfio_abi::DmabufId;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::IrqBind;
+use irqbroker_vfio_abi::GfxPlaneInfo;
+use irqbroker_vfio_abi::GfxTransport;
 use irqbroker_vfio_abi::IrqCapability;
 use irqbroker_vfio_abi::IrqFlags;
 use irqbroker_vfio_abi::IrqIndex;
@@ -14,15 +18,19 @@ use irqbroker_vfio_abi::IrqInfo;
 use irqbroker_vfio_abi::IrqSet;
 use irqbroker_vfio_abi::IrqSetAnswer;
 use irqbroker_vfio_abi::IrqType;
+use irqbroker_vfio_abi::PlaneType;
 use irqbroker_vfio_abi::RegionIndex;
 use irqbroker_vfio_abi::RegionInfo;
 
+use crate::device::Asker;
 use crate::device::VgpuDevice;
 use crate::device::bindings::DISPLAY;
 use crate::device::bindings::DISPLAY_FLAGS;
 use crate::device::bindings::NUM_IRQS;
 use crate::device::irq_request::IrqRequest;
+use crate::device::regions::NUM_REGIONS;
 use crate::device::regions::Region;
+use crate::device::regions::region_of;
 use crate::device::state::head_id;
 use crate::head_event::HeadEvent;
 
@@ -30,7 +38,7 @@ impl Device for VgpuDevice {
     fn info(&self) -> Result<DeviceInfo, Errno> {
         Ok(DeviceInfo {
             flags: DeviceFlags::PCI | DeviceFlags::RESET,
-            num_regions: RegionIndex::PCI_NUM,
+            num_regions: NUM_REGIONS,
             num_irqs: NUM_IRQS,
             capabilities: Vec::new(),
         })
@@ -92,7 +100,27 @@ impl Device for VgpuDevice {
     }
 
     fn region_fd(&self, index: RegionIndex) -> Option<BorrowedFd<'_>> {
-        (Region::of(index) == Some(Region::Vram)).then(|| self.vram.fd())
+        match Region::of(index)? {
+            Region::Vram => Some(self.vram.fd()),
+            Region::Plane(_) => Some(self.vram_read_only()),
+            _ => None,
+        }
+    }
+
+    fn probe_gfx(&self, transport: GfxTransport) -> Result<(), Errno> {
+        self.probe_transport(transport)
+    }
+
+    fn query_gfx_plane(
+        &self,
+        transport: GfxTransport,
+        plane: PlaneType,
+    ) -> Result<GfxPlaneInfo, Errno> {
+        self.query_plane(Asker::Device, transport, plane, region_of)
+    }
+
+    fn gfx_dmabuf(&self, id: DmabufId) -> Result<OwnedFd, Errno> {
+        self.fetch_dmabuf(Asker::Device, id)
     }
 }
 

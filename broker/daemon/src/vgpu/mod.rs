@@ -1,7 +1,6 @@
 //! `irqbroker vgpu`: the types there are, one of them on a vfio-user socket, and what that shows.
 
 mod args;
-mod head_view;
 mod screenshot;
 mod serve;
 mod sockets;

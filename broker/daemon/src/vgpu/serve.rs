@@ -15,7 +15,6 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::args::ServeArgs;
-use super::head_view::HeadView;
 use super::sockets;
 use crate::output::Output;
 
@@ -51,7 +50,7 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         ServerOptions::default(),
     )?];
     for (head, socket) in &heads {
-        let view = Arc::new(HeadView::new(Arc::clone(&device), *head));
+        let view = Arc::new(device.head_view(*head)?);
         servers.push(Server::bind(socket, view, ServerOptions::default())?);
     }
     let _vblanks = parent.scheduler().spawn()?;

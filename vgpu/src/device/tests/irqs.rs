@@ -27,7 +27,7 @@ fn device_and_irq_infos_are_those_of_a_pci_express_function_with_a_display() {
     // RESET and PCI.
     assert_eq!(
         (info.flags.bits(), info.num_regions, info.num_irqs),
-        (3, 9, 6)
+        (3, 12, 6)
     );
     let irqs = [0, 1, 2, 3, 4].map(|index| {
         let info = bed.device.irq_info(IrqIndex(index)).unwrap();
