@@ -18,6 +18,7 @@ mod gfx_user;
 mod port;
 mod regions;
 mod state;
+mod test_card;
 mod vfio;
 mod views;
 
@@ -42,6 +43,8 @@ use crate::device::state::Life;
 use crate::device::state::Outbox;
 use crate::device::state::State;
 use crate::device::state::vector_count;
+pub use crate::device::test_card::TestCard;
+pub use crate::device::test_card::TestCardError;
 pub(crate) use crate::device::views::VIEW_DISPLAY;
 use crate::edid::MonitorDescription;
 use crate::export::ExportDmabuf;

@@ -107,9 +107,13 @@ impl VgpuDevice {
         state.heads[head].events.advance(frame, half_second);
         state.signal(head, &mut outbox);
         let look = state.take_look(head);
+        let card = state.heads[head].card.take();
         state.rearm(&self.instance, head);
         drop(state);
         self.send(outbox);
+        if let Some(painter) = card {
+            self.paint_card(head, painter, frame);
+        }
         let Some(mut sampler) = look else {
             return;
         };

@@ -7,6 +7,7 @@ use crate::device::bindings::Bindings;
 use crate::device::bindings::Change;
 use crate::device::irq_request::IrqRequest;
 use crate::device::gfx_user::GfxUser;
+use crate::device::test_card::Card;
 use crate::device::views::View;
 use crate::head::Head;
 use crate::head::HeadId;
@@ -42,6 +43,8 @@ pub(crate) struct HeadState {
     pub(crate) monitor: Monitor,
     /// What is known of the picture's contents; away while they are being looked at.
     sampler: Option<Sampler>,
+    /// The test card, if it shows one.
+    pub(crate) card: Card,
     /// The alarm that is set.
     alarm: Option<u64>,
 }
@@ -221,9 +224,14 @@ impl State {
         else {
             return;
         };
-        let next = state
-            .events
-            .next_alarm()
+        let next = state.events.next_alarm().into_iter();
+        let paint = state
+            .card
+            .is_waiting()
+            .then(|| state.events.frame().saturating_add(1));
+        let next = next
+            .chain(paint)
+            .min()
             .filter(|_| self.life == Life::Running);
         if next != state.alarm {
             state.alarm = next;
@@ -343,6 +351,7 @@ impl HeadState {
             events: HeadEvents::new(),
             monitor: Monitor::Plugged,
             sampler: None,
+            card: Card::Off,
             alarm: None,
         }
     }

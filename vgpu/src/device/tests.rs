@@ -4,6 +4,7 @@ mod events;
 mod front_buffer;
 mod irqs;
 mod regions;
+mod test_card;
 mod threads;
 mod traces;
 
@@ -52,13 +53,16 @@ impl Bed {
     }
 
     fn of(name: &str) -> Self {
+        Self::with_type(&VgpuType::find(name).unwrap())
+    }
+
+    fn with_type(vgpu: &VgpuType) -> Self {
         let clock = FakeClock::new();
         let scheduler = VblankScheduler::with_clock(Granularity::Exact, clock.clone());
         let waker = Arc::new(CountingWaker::default());
         let driver = scheduler.drive(waker.into()).unwrap();
         let parent = VgpuParent::new(scheduler);
-        let vgpu = VgpuType::find(name).unwrap();
-        let device = parent.create_device(&vgpu, None).unwrap();
+        let device = parent.create_device(vgpu, None).unwrap();
         Self {
             clock,
             parent,
