@@ -15,6 +15,7 @@ pub(crate) mod bindings;
 pub(crate) mod irq_request;
 mod gfx;
 mod gfx_user;
+mod monitors;
 mod port;
 mod regions;
 mod state;
@@ -46,14 +47,12 @@ use crate::device::state::vector_count;
 pub use crate::device::test_card::TestCard;
 pub use crate::device::test_card::TestCardError;
 pub(crate) use crate::device::views::VIEW_DISPLAY;
-use crate::edid::MonitorDescription;
 use crate::export::ExportDmabuf;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;
 use crate::head_events::HeadCounters;
 use crate::head_events::Watch;
 use crate::instance::VgpuInstance;
-use crate::registers::Monitor;
 use crate::registers::Registers;
 use crate::scanout::Scanout;
 use crate::vgpu_type::VgpuType;
@@ -119,14 +118,11 @@ impl VgpuDevice {
     ) -> Result<Arc<Self>, Errno> {
         let heads = instance.heads().len();
         let vram = Vram::new(vgpu.vram)?;
-        let monitor = MonitorDescription {
-            name: instance.name(),
-            width: vgpu.width,
-            height: vgpu.height,
-            refresh: vgpu.refresh,
-            serial: u32::try_from(instance.id().0).unwrap_or(u32::MAX),
-        };
-        let registers = Registers::new(vgpu.vram, heads, monitor.to_edid().to_vec());
+        let serial = u32::try_from(instance.id().0).unwrap_or(u32::MAX);
+        // The type has been checked: its mode can be told.
+        let edids = monitors::edids(&vgpu, heads, instance.name(), serial);
+        let edids = edids.map_err(|_| Errno::INVAL)?;
+        let registers = Registers::new(vgpu.vram, heads);
         // At most 1 GiB, and at most 33 vectors.
         let bar = u32::try_from(vgpu.vram).unwrap_or(0);
         let vectors = u16::try_from(vector_count(heads)).unwrap_or(0);
@@ -139,7 +135,7 @@ impl VgpuDevice {
             vgpu,
             vram,
             exporter,
-            state: Mutex::new(State::new(config, registers, heads)),
+            state: Mutex::new(State::new(config, registers, edids)),
             _reservation: reservation,
         });
         for (head, port) in device.instance.heads().iter().zip(&device.ports) {
@@ -228,34 +224,6 @@ impl VgpuDevice {
     pub fn watch(&self, head: HeadId) -> Option<Watch> {
         let state = self.lock();
         Some(state.heads.get(usize::from(head.0))?.events.watch())
-    }
-
-    /// Whether a monitor is plugged into a head.
-    #[must_use]
-    pub fn monitor(&self, head: HeadId) -> Option<Monitor> {
-        Some(self.lock().heads.get(usize::from(head.0))?.monitor)
-    }
-
-    /// Plugs or unplugs the monitor of a head; the guest and all listeners are told if that
-    /// changes anything. Without one the guest finds no EDID; what it shows is up to it.
-    ///
-    /// # Errors
-    ///
-    /// [`UnknownHead`].
-    pub fn set_monitor(&self, head: HeadId, monitor: Monitor) -> Result<(), UnknownHead> {
-        let place = usize::from(head.0);
-        let mut outbox = Outbox::default();
-        let mut state = self.lock();
-        state.advance(&self.instance, place);
-        let known = state.heads.get_mut(place).ok_or(UnknownHead { head })?;
-        if std::mem::replace(&mut known.monitor, monitor) != monitor {
-            known.events.hotplug();
-            state.signal(place, &mut outbox);
-        }
-        state.rearm(&self.instance, place);
-        drop(state);
-        self.send(outbox);
-        Ok(())
     }
 
     /// Asks the user of the device to give it back (the REQ interrupt). Returns whether there was

@@ -75,7 +75,9 @@ fn operations(mut input: &[u8]) -> impl Iterator<Item = Operation<'_>> {
 /// The register BAR: pictures and cursors stay within the VRAM, and reset takes all back.
 pub fn registers(input: &[u8]) {
     let edid: Vec<u8> = (0..128).collect();
-    let mut registers = Registers::new(VRAM, HEADS, edid.clone());
+    let mut fresh = Registers::new(VRAM, HEADS);
+    fresh.set_edid(HeadId(0), &edid);
+    let mut registers = fresh.clone();
     let views = [HeadView::default(); HEADS];
     let mut effects = Vec::new();
     for operation in operations(input) {
@@ -98,7 +100,7 @@ pub fn registers(input: &[u8]) {
         }
     }
     registers.reset();
-    assert_eq!(registers, Registers::new(VRAM, HEADS, edid));
+    assert_eq!(registers, fresh);
 }
 
 /// Configuration space: what is read-only stays, and reset takes all back.

@@ -2,12 +2,14 @@
 //!
 //! `VFIO_DEVICE_QUERY_GFX_PLANE` knows no heads, and a device has one user who binds its
 //! interrupts. A view is a device for each further one who looks: it has the pictures of one head,
-//! that head's display interrupt with eventfds and masks of its own, and no way to the guest.
+//! that head's display interrupt with eventfds and masks of its own, and of all that the guest
+//! sees only the monitor: whoever shows a picture says how large it can be.
 //!
 //! | region | what |
 //! |---|---|
 //! | 0 | the primary plane, from its first byte on, as of the latest query |
 //! | 1 | the cursor, likewise |
+//! | 2 | the head's EDID ([`RegionType::GFX_EDID`](irqbroker_vfio_abi::RegionType::GFX_EDID)) |
 //!
 //! Interrupt index 0 is the display's, with the events of this head from sub-index 0 on.
 
@@ -44,7 +46,8 @@ use crate::head_event::HeadEvent;
 
 const PRIMARY: RegionIndex = RegionIndex(0);
 const CURSOR: RegionIndex = RegionIndex(1);
-const NUM_REGIONS: u32 = 2;
+const EDID: RegionIndex = RegionIndex(2);
+const NUM_REGIONS: u32 = 3;
 
 /// A head of a vGPU for one more looker-on, who takes nothing from the device's own user.
 ///
@@ -123,6 +126,9 @@ impl Device for HeadView {
     }
 
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo, Errno> {
+        if index == EDID {
+            return Ok(self.device.edid_region_info(index));
+        }
         let plane = plane_of(index).ok_or(Errno::EINVAL)?;
         self.device.window_info(self.asker(), plane, index)
     }
@@ -158,12 +164,20 @@ impl Device for HeadView {
         offset: u64,
         data: &mut [u8],
     ) -> Result<usize, Errno> {
+        if index == EDID {
+            let head = usize::from(self.head.0);
+            return self.device.read_edid_region(head, offset, data);
+        }
         let plane = plane_of(index).ok_or(Errno::EINVAL)?;
         self.device.read_window(self.asker(), plane, offset, data)
     }
 
-    fn region_write(&self, _: RegionIndex, _: u64, _: &[u8]) -> Result<usize, Errno> {
-        Err(Errno::EINVAL)
+    fn region_write(&self, index: RegionIndex, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+        if index != EDID {
+            return Err(Errno::EINVAL);
+        }
+        let head = usize::from(self.head.0);
+        self.device.write_edid_region(head, offset, data)
     }
 
     fn reset(&self) -> Result<(), Errno> {

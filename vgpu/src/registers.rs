@@ -1,7 +1,7 @@
 //! The register BAR, as a state machine from accesses to values and effects.
 //!
 //! ```text
-//!  0x000  EDID of head 0, 1 KiB            0x600  size of the two extended registers: 8
+//!  0x000  EDID of a head, 1 KiB            0x600  size of the two extended registers: 8
 //!  0x400  VGA ports 0x3c0 to 0x3df         0x604  byte order of the pixels
 //!  0x500  Bochs display interface          0x800  vblank and flip block: global words
 //!                                          0x900  the same: 64 bytes for each head
@@ -51,15 +51,22 @@ const ENDIAN: usize = 0x604;
 const HEADS: usize = 0x900;
 const HEADS_END: usize = HEADS + MAX_HEADS * head_registers::STRIDE;
 
+/// In the block: the head whose EDID is shown.
+const EDID_HEAD: usize = 0x18;
+const EDID_HEAD_REGISTER: usize = BLOCK + EDID_HEAD;
+
 /// "VGPU", in the order of its bytes.
 pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"VGPU");
 /// Major version in the upper half: a driver refuses one that it does not know.
-const VERSION: u32 = 0x0001_0000;
+const VERSION: u32 = 0x0001_0001;
 
 /// All registers of the BAR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Registers {
-    edid: Vec<u8>,
+    /// By head: what is there while a monitor is plugged in.
+    edids: Vec<Vec<u8>>,
+    /// Whose is shown.
+    edid_head: u32,
     vram: u64,
     dispi: Dispi,
     ports: VgaPorts,
@@ -68,10 +75,11 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    /// Registers of `heads` heads over `vram` bytes, of which the first has the monitor `edid`.
-    pub(crate) fn new(vram: u64, heads: usize, edid: Vec<u8>) -> Self {
+    /// Registers of `heads` heads over `vram` bytes, with no EDID.
+    pub(crate) fn new(vram: u64, heads: usize) -> Self {
         Self {
-            edid,
+            edids: vec![Vec::new(); heads],
+            edid_head: 0,
             vram,
             dispi: Dispi::new(vram),
             ports: VgaPorts::default(),
@@ -82,7 +90,23 @@ impl Registers {
 
     /// As they were in the beginning.
     pub(crate) fn reset(&mut self) {
-        *self = Self::new(self.vram, self.heads.len(), std::mem::take(&mut self.edid));
+        let edids = std::mem::take(&mut self.edids);
+        *self = Self {
+            edids,
+            ..Self::new(self.vram, self.heads.len())
+        };
+    }
+
+    /// What the guest finds at a head whose monitor is plugged in.
+    pub(crate) fn set_edid(&mut self, head: HeadId, edid: &[u8]) {
+        if let Some(known) = self.edids.get_mut(usize::from(head.0)) {
+            edid.clone_into(known);
+        }
+    }
+
+    /// How many heads' views a read of the EDID looks at.
+    pub(crate) fn edid_views(&self) -> usize {
+        usize::try_from(self.edid_head).unwrap_or(0) + 1
     }
 
     /// Reads `data.len()` bytes at `offset`, both within the BAR. `views` has one for each head.
@@ -169,9 +193,10 @@ impl Registers {
     }
 
     fn read_edid(&self, offset: usize, views: &[HeadView]) -> u8 {
-        match views.first() {
-            Some(view) if view.monitor == Monitor::Plugged => {
-                self.edid.get(offset).copied().unwrap_or(0)
+        let head = usize::try_from(self.edid_head).unwrap_or(0);
+        match (views.get(head), self.edids.get(head)) {
+            (Some(view), Some(edid)) if view.monitor == Monitor::Plugged => {
+                edid.get(offset).copied().unwrap_or(0)
             }
             _ => 0,
         }
@@ -190,6 +215,7 @@ impl Registers {
                 .zip(self.heads.iter().zip(views))
                 .filter(|(_, (head, view))| head.enabled().intersects(view.status))
                 .fold(0, |pending, (head, _)| pending | 1 << head),
+            EDID_HEAD => self.edid_head,
             _ => 0,
         }
     }
@@ -208,6 +234,12 @@ impl Registers {
                 {
                     self.endian = endian;
                     self.dispi.take_over(endian);
+                }
+            }
+            EDID_HEAD_REGISTER => {
+                let value = self.edid_head & !mask | value & mask;
+                if usize::try_from(value).is_ok_and(|head| head < self.heads.len()) {
+                    self.edid_head = value;
                 }
             }
             HEADS..HEADS_END => self.write_head(start, value, mask, effects),

@@ -10,11 +10,14 @@ use crate::config_space::ConfigEffect;
 use crate::device::Asker;
 use crate::device::Plane;
 use crate::device::VgpuDevice;
+use crate::edid::EdidRegion;
 use crate::msix_table;
 use crate::registers;
 use crate::registers::Effect;
 
-/// The primary plane of the first head.
+/// The EDID of the first head.
+const EDID: RegionIndex = RegionIndex(RegionIndex::PCI_NUM);
+/// Its primary plane.
 const PRIMARY: RegionIndex = RegionIndex(RegionIndex::PCI_NUM + 1);
 /// Its cursor.
 const CURSOR: RegionIndex = RegionIndex(RegionIndex::PCI_NUM + 2);
@@ -31,6 +34,15 @@ pub(crate) const fn region_of(plane: Plane) -> RegionIndex {
 
 const READ_WRITE: RegionFlags = RegionFlags::READ.union(RegionFlags::WRITE);
 
+/// Who resets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reset {
+    /// The user of the device: nothing is left of whoever had it before.
+    Device,
+    /// The guest. What is plugged into a function is not the function's.
+    Function,
+}
+
 /// A region that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Region {
@@ -38,6 +50,8 @@ pub(crate) enum Region {
     Registers,
     MsixTable,
     Config,
+    /// The EDID of the first head.
+    Edid,
     /// A plane of the first head, as of the latest query.
     Plane(Plane),
 }
@@ -49,6 +63,7 @@ impl Region {
             RegionIndex::BAR2 => Some(Self::Registers),
             RegionIndex::BAR4 => Some(Self::MsixTable),
             RegionIndex::CONFIG => Some(Self::Config),
+            EDID => Some(Self::Edid),
             PRIMARY => Some(Self::Plane(Plane::Primary)),
             CURSOR => Some(Self::Plane(Plane::Cursor)),
             _ => None,
@@ -62,6 +77,7 @@ impl VgpuDevice {
             return RegionInfo::absent_pci(index, 0);
         };
         let flags = match region {
+            Region::Edid => return Ok(self.edid_region_info(index)),
             Region::Plane(plane) => return self.window_info(Asker::Device, plane, index),
             Region::Vram => READ_WRITE | RegionFlags::MMAP,
             _ => READ_WRITE,
@@ -78,6 +94,7 @@ impl VgpuDevice {
 
     fn region_size(&self, region: Region) -> u64 {
         match region {
+            Region::Edid => EdidRegion::SIZE as u64,
             // As large as what was told last: see `read_window`.
             Region::Plane(_) => 0,
             Region::Vram => self.vram.size(),
@@ -118,6 +135,7 @@ impl VgpuDevice {
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
         match region {
             Region::Plane(_) => return Err(Errno::EINVAL),
+            Region::Edid => return self.read_edid_region(0, offset, data),
             Region::Vram => self.vram.read(offset, data)?,
             Region::Registers => self.read_registers(at, data),
             Region::MsixTable => self.lock().table.read(at, data),
@@ -137,13 +155,14 @@ impl VgpuDevice {
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
         match region {
             Region::Plane(_) => return Err(Errno::EINVAL),
+            Region::Edid => return self.write_edid_region(0, offset, data),
             Region::Vram => self.vram.write(offset, data)?,
             Region::Registers => self.write_registers(at, data)?,
             Region::MsixTable => self.lock().table.write(at, data),
             Region::Config => {
                 let effect = self.lock().config.write(at, data);
                 if effect == ConfigEffect::Reset {
-                    self.reset_all()?;
+                    self.reset_all(Reset::Function)?;
                 }
             }
         }
@@ -151,12 +170,12 @@ impl VgpuDevice {
     }
 
     /// Registers, configuration and VRAM as they were in the beginning.
-    pub(crate) fn reset_all(&self) -> Result<(), Errno> {
+    pub(crate) fn reset_all(&self, reset: Reset) -> Result<(), Errno> {
         // First, so that a device whose memory does not obey is not reset by half.
         self.vram.clear(self.vram.size())?;
         let mut state = self.lock();
         state.cleared += 1;
-        state.reset(&self.instance);
+        state.reset(&self.instance, reset);
         for head in 0..self.ports.len() {
             state.rearm(&self.instance, head);
         }
@@ -165,11 +184,11 @@ impl VgpuDevice {
 
     fn read_registers(&self, at: usize, data: &mut [u8]) {
         let mut state = self.lock();
-        // The EDID depends on the first head alone, the mode registers on none.
+        // The EDID depends on the head it is of, the mode registers on none.
         let heads = if at + data.len() > registers::BLOCK {
             self.ports.len()
         } else {
-            1
+            state.registers.edid_views()
         };
         let views = state.views(&self.instance, heads);
         state.registers.read(at, data, &views);

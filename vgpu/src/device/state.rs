@@ -7,8 +7,10 @@ use crate::device::bindings::Bindings;
 use crate::device::bindings::Change;
 use crate::device::irq_request::IrqRequest;
 use crate::device::gfx_user::GfxUser;
+use crate::device::regions::Reset;
 use crate::device::test_card::Card;
 use crate::device::views::View;
+use crate::edid::EdidRegion;
 use crate::head::Head;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;
@@ -41,6 +43,7 @@ pub(crate) enum Life {
 pub(crate) struct HeadState {
     pub(crate) events: HeadEvents,
     pub(crate) monitor: Monitor,
+    pub(crate) edid: EdidRegion,
     /// What is known of the picture's contents; away while they are being looked at.
     sampler: Option<Sampler>,
     /// The test card, if it shows one.
@@ -78,18 +81,23 @@ pub(crate) const fn vector_count(heads: usize) -> usize {
 }
 
 impl State {
-    pub(crate) fn new(config: ConfigSpace, registers: Registers, heads: usize) -> Self {
-        Self {
+    pub(crate) fn new(config: ConfigSpace, registers: Registers, edids: Vec<EdidRegion>) -> Self {
+        let heads = edids.len();
+        let mut state = Self {
             life: Life::Running,
             config,
             registers,
             table: MsixTable::new(vector_count(heads)),
             bindings: Bindings::new(heads, vector_count(heads)),
-            heads: std::iter::repeat_with(HeadState::new).take(heads).collect(),
+            heads: edids.into_iter().map(HeadState::new).collect(),
             gfx: GfxUser::default(),
             views: Vec::new(),
             cleared: 0,
+        };
+        for head in 0..heads {
+            state.show_edid(head);
         }
+        state
     }
 
     /// Brings the events of a head up to now.
@@ -150,9 +158,14 @@ impl State {
 
     /// Registers and configuration as they were in the beginning, and what that means for the
     /// heads. What user space has bound and masked stays, as with a kernel's device.
-    pub(crate) fn reset(&mut self, instance: &VgpuInstance) {
+    pub(crate) fn reset(&mut self, instance: &VgpuInstance, reset: Reset) {
         for head in 0..self.heads.len() {
             self.advance(instance, head);
+        }
+        if reset == Reset::Device {
+            self.reset_monitors();
+        }
+        for head in 0..self.heads.len() {
             let id = head_id(head);
             let shown = self.registers.shown(id).is_some();
             let cursor = self.registers.cursor(id).is_some();
@@ -346,10 +359,11 @@ impl State {
 }
 
 impl HeadState {
-    fn new() -> Self {
+    fn new(edid: EdidRegion) -> Self {
         Self {
             events: HeadEvents::new(),
             monitor: Monitor::Plugged,
+            edid,
             sampler: None,
             card: Card::Off,
             alarm: None,

@@ -30,6 +30,7 @@ use crate::device::bindings::NUM_IRQS;
 use crate::device::irq_request::IrqRequest;
 use crate::device::regions::NUM_REGIONS;
 use crate::device::regions::Region;
+use crate::device::regions::Reset;
 use crate::device::regions::region_of;
 use crate::device::state::head_id;
 use crate::head_event::HeadEvent;
@@ -96,7 +97,7 @@ impl Device for VgpuDevice {
     }
 
     fn reset(&self) -> Result<(), Errno> {
-        self.reset_all()
+        self.reset_all(Reset::Device)
     }
 
     fn region_fd(&self, index: RegionIndex) -> Option<BorrowedFd<'_>> {

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 const VRAM: u64 = 16 << 20;
 
 fn registers() -> Registers {
-    Registers::new(VRAM, 2, (0..128).collect())
+    let mut registers = Registers::new(VRAM, 2);
+    let edid: Vec<u8> = (0..128).collect();
+    registers.set_edid(HeadId(0), &edid);
+    registers
 }
 
 fn views() -> [HeadView; 2] {
@@ -134,7 +137,7 @@ proptest! {
 fn block_is_found_by_its_magic_and_tells_where_its_heads_are() {
     let mut registers = registers();
     assert_eq!(&read::<4>(&mut registers, 0x800), b"VGPU");
-    assert_eq!(read(&mut registers, 0x804), 0x0001_0000u32.to_le_bytes());
+    assert_eq!(read(&mut registers, 0x804), 0x0001_0001u32.to_le_bytes());
     assert_eq!(read(&mut registers, 0x808), 0x0040_0002u32.to_le_bytes());
     assert_eq!(read(&mut registers, 0x80c), 0x900u32.to_le_bytes());
     assert_eq!(read(&mut registers, 0x810), 0b111u32.to_le_bytes());
