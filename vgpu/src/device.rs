@@ -36,6 +36,7 @@ use rustix::io::Errno;
 use crate::budget::Reservation;
 use crate::config_space::ConfigSpace;
 use crate::cursor::Cursor;
+pub(crate) use crate::device::bindings::DISPLAY;
 pub(crate) use crate::device::bindings::DISPLAY_FLAGS;
 pub(crate) use crate::device::gfx::Asker;
 pub(crate) use crate::device::gfx_user::Plane;
@@ -43,6 +44,7 @@ use crate::device::port::HeadPort;
 use crate::device::state::Life;
 use crate::device::state::Outbox;
 use crate::device::state::State;
+use crate::device::state::Usage;
 use crate::device::state::vector_count;
 pub use crate::device::test_card::TestCard;
 pub use crate::device::test_card::TestCardError;
@@ -52,6 +54,7 @@ use crate::head::HeadId;
 use crate::head_event::HeadEvent;
 use crate::head_events::HeadCounters;
 use crate::head_events::Watch;
+use crate::instance::InstanceId;
 use crate::instance::VgpuInstance;
 use crate::registers::Registers;
 use crate::scanout::Scanout;
@@ -88,6 +91,23 @@ pub enum ProducerError {
         /// What was wrong.
         #[source]
         source: LocalError,
+    },
+}
+
+/// Why a device cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody uses it.
+    #[error("vgpu {id} is in use")]
+    InUse {
+        /// Which one.
+        id: InstanceId,
+    },
+    /// It was destroyed.
+    #[error("vgpu {id} is destroyed")]
+    Destroyed {
+        /// Which one that was.
+        id: InstanceId,
     },
 }
 
@@ -238,9 +258,33 @@ impl VgpuDevice {
         self.lock().bindings.signal_err()
     }
 
-    /// Ends all events for good; of those under way only the producers' may still come.
-    pub(crate) fn retire(&self) {
-        self.lock().life = Life::Retired;
+    /// Ends all events for good, unless it is open; of those under way only the producers' may still
+    /// come.
+    pub(crate) fn retire(&self) -> Result<(), OpenError> {
+        let mut state = self.lock();
+        if state.usage == Usage::Open {
+            let id = self.instance.id();
+            return Err(OpenError::InUse { id });
+        }
+        state.life = Life::Retired;
+        Ok(())
+    }
+
+    pub(crate) fn begin_use(&self) -> Result<(), OpenError> {
+        let id = self.instance.id();
+        let mut state = self.lock();
+        match (state.life, state.usage) {
+            (Life::Retired, _) => Err(OpenError::Destroyed { id }),
+            (_, Usage::Open) => Err(OpenError::InUse { id }),
+            (_, Usage::Free) => {
+                state.usage = Usage::Open;
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn end_use(&self) {
+        self.lock().usage = Usage::Free;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use dashmap::DashMap;
+use dashmap::Entry;
 use rustix::io::Errno;
 
 use crate::budget::BudgetError;
@@ -18,6 +19,7 @@ use crate::instance::InstanceId;
 use crate::instance::VgpuInstance;
 use crate::scheduler::VblankScheduler;
 use crate::udmabuf_fd::UdmabufFd;
+use crate::uuid::VgpuUuid;
 use crate::vgpu_type::TypeError;
 use crate::vgpu_type::VgpuType;
 
@@ -32,6 +34,8 @@ pub struct VgpuParent {
     instances: DashMap<InstanceId, Arc<VgpuInstance>>,
     /// The devices among them; likewise.
     devices: DashMap<InstanceId, Arc<VgpuDevice>>,
+    /// Whose UUID it is; `None` while the device is being made. Likewise.
+    uuids: DashMap<VgpuUuid, Option<InstanceId>>,
     purse: Purse,
     exporter: Option<Arc<dyn ExportDmabuf>>,
     next_id: AtomicU64,
@@ -67,6 +71,12 @@ pub enum CreateDeviceError {
         #[source]
         source: CreateError,
     },
+    /// There is a device of that UUID.
+    #[error("there is a vgpu {uuid}")]
+    Exists {
+        /// As it was asked for.
+        uuid: VgpuUuid,
+    },
     /// The host gives no memory.
     #[error("cannot make vram of {vram} bytes")]
     Vram {
@@ -87,6 +97,18 @@ pub enum DestroyError {
         /// The id asked for.
         id: InstanceId,
     },
+    /// There is none of that UUID, or no more.
+    #[error("no vgpu {uuid}")]
+    UnknownUuid {
+        /// The UUID asked for.
+        uuid: VgpuUuid,
+    },
+    /// Its device is open.
+    #[error("vgpu instance {id} is in use")]
+    InUse {
+        /// Which one.
+        id: InstanceId,
+    },
 }
 
 impl VgpuParent {
@@ -104,6 +126,7 @@ impl VgpuParent {
             scheduler,
             instances: DashMap::new(),
             devices: DashMap::new(),
+            uuids: DashMap::new(),
             purse: Purse::new(budget),
             exporter: UdmabufFd::open().map(|node| Arc::new(node) as Arc<dyn ExportDmabuf>),
             next_id: AtomicU64::new(0),
@@ -120,6 +143,17 @@ impl VgpuParent {
     #[must_use]
     pub fn budget_left(&self) -> VgpuBudget {
         self.purse.left()
+    }
+
+    /// How many more devices of a type there is room for; 0 for a type that cannot be.
+    #[must_use]
+    pub fn available_instances(&self, vgpu: &VgpuType) -> u32 {
+        if vgpu.check().is_err() {
+            return 0;
+        }
+        let left = self.purse.left();
+        let by_vram = u32::try_from(left.vram / vgpu.vram).unwrap_or(u32::MAX);
+        by_vram.min(left.devices)
     }
 
     /// The scheduler of all instances.
@@ -185,6 +219,39 @@ impl VgpuParent {
         Ok(device)
     }
 
+    /// Creates a device by a UUID that its creator has chosen.
+    ///
+    /// # Errors
+    ///
+    /// See [`CreateDeviceError`]. No device and no instance is created.
+    pub fn create_device_as(
+        &self,
+        uuid: VgpuUuid,
+        vgpu: &VgpuType,
+        name: Option<String>,
+    ) -> Result<Arc<VgpuDevice>, CreateDeviceError> {
+        match self.uuids.entry(uuid) {
+            Entry::Occupied(_) => return Err(CreateDeviceError::Exists { uuid }),
+            // Taken now, so that of two at once one is refused; found once it is there.
+            Entry::Vacant(entry) => drop(entry.insert(None)),
+        }
+        match self.create_device(vgpu, name) {
+            Ok(device) => {
+                let id = device.instance().id();
+                self.uuids.insert(uuid, Some(id));
+                // Whoever destroys it by its number from here on finds the UUID too.
+                if self.device(id).is_none() {
+                    self.uuids.remove(&uuid);
+                }
+                Ok(device)
+            }
+            Err(error) => {
+                self.uuids.remove(&uuid);
+                Err(error)
+            }
+        }
+    }
+
     fn build(&self, config: InstanceConfig) -> Result<Arc<VgpuInstance>, CreateError> {
         // Relaxed: ids need to differ, nothing else is published by them.
         let id = InstanceId(self.next_id.fetch_add(1, Ordering::Relaxed));
@@ -197,24 +264,46 @@ impl VgpuParent {
         Ok(instance)
     }
 
-    /// Destroys an instance: no event of its is signalled after return, whoever still holds it, its
-    /// device or its producers. Waits for vblanks under way; must not be called by an observer.
+    /// Destroys an instance, unless its device is [open](VgpuDevice::open): no event of its is
+    /// signalled after return, whoever still holds it, its device or its producers. Waits for vblanks
+    /// under way; must not be called by an observer.
     ///
     /// # Errors
     ///
     /// See [`DestroyError`].
     pub fn destroy(&self, id: InstanceId) -> Result<(), DestroyError> {
+        if let Some(device) = self.device(id) {
+            device.retire().map_err(|_| DestroyError::InUse { id })?;
+        }
+        // Of two at once only one gets on.
         let (_, instance) = self
             .instances
             .remove(&id)
             .ok_or(DestroyError::Unknown { id })?;
-        let device = self.devices.remove(&id);
-        if let Some((_, device)) = &device {
-            device.retire();
-        }
+        self.devices.remove(&id);
+        self.uuids.retain(|_, known| *known != Some(id));
         instance.retire();
         tracing::debug!(name = instance.name(), "destroyed");
         Ok(())
+    }
+
+    /// Destroys the device of a UUID, likewise.
+    ///
+    /// # Errors
+    ///
+    /// See [`DestroyError`].
+    pub fn destroy_uuid(&self, uuid: VgpuUuid) -> Result<(), DestroyError> {
+        let device = self.find(uuid);
+        let device = device.ok_or(DestroyError::UnknownUuid { uuid })?;
+        self.destroy(device.instance().id())
+    }
+
+    /// The device of that UUID.
+    #[must_use]
+    pub fn find(&self, uuid: VgpuUuid) -> Option<Arc<VgpuDevice>> {
+        // Copied, so that no guard is held over the look at the other map.
+        let id = (*self.uuids.get(&uuid)?)?;
+        self.device(id)
     }
 
     /// The instance of that id.
@@ -239,113 +328,4 @@ impl VgpuParent {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use irqbroker_core::Producer;
-
-    use crate::fakes::create;
-    use crate::granularity::Granularity;
-    use crate::head::HeadId;
-    use crate::instance::MAX_HEADS;
-    use crate::refresh::Refresh;
-    use crate::scheduler::VblankScheduler;
-
-    fn parent() -> VgpuParent {
-        VgpuParent::new(VblankScheduler::new(Granularity::Exact))
-    }
-
-    #[test]
-    fn producers_are_named_by_instance_and_head() {
-        let parent = parent();
-        let instance = create(&parent, &[Refresh::HZ_60; 2]);
-        let producer: Arc<dyn Producer> = instance.head(HeadId(1)).unwrap().producer();
-        assert_eq!(producer.name(), "vgpu0.head1.vblank");
-        assert!(instance.head(HeadId(2)).is_none());
-    }
-
-    #[test]
-    fn create_with_too_few_or_too_many_heads_is_refused_and_creates_nothing() {
-        let parent = parent();
-        for heads in [0, MAX_HEADS + 1] {
-            let config = InstanceConfig {
-                name: Some("gpu".into()),
-                heads: vec![Refresh::HZ_60; heads],
-            };
-            let refused = parent.create(config);
-            assert!(matches!(refused, Err(CreateError::HeadCount { heads: h }) if h == heads));
-        }
-        assert!(parent.instances().is_empty());
-        assert_eq!(
-            create(&parent, &[Refresh::HZ_60; MAX_HEADS]).heads().len(),
-            MAX_HEADS
-        );
-    }
-
-    #[test]
-    fn device_is_created_of_its_type_and_found_with_its_instance() {
-        let parent = parent();
-        let dual = VgpuType::find("dual").unwrap();
-        let device = parent.create_device(&dual, Some("gpu".into())).unwrap();
-        let instance = device.instance();
-        assert_eq!((instance.name(), instance.heads().len()), ("gpu", 2));
-        assert_eq!(device.vgpu_type(), &dual);
-        assert!(Arc::ptr_eq(&parent.device(instance.id()).unwrap(), &device));
-        assert!(Arc::ptr_eq(&parent.get(instance.id()).unwrap(), instance));
-        let bare = create(&parent, &[Refresh::HZ_60]);
-        assert!(parent.device(bare.id()).is_none());
-    }
-
-    #[test]
-    fn device_beyond_the_budget_is_refused_and_takes_nothing() {
-        // One of 16 MiB and then none of 8.
-        let budget = VgpuBudget {
-            vram: 20 << 20,
-            devices: 2,
-        };
-        let scheduler = VblankScheduler::new(Granularity::Exact);
-        let parent = VgpuParent::with_budget(scheduler, budget);
-        let [small, medium] = ["small", "medium"].map(|name| VgpuType::find(name).unwrap());
-        let device = parent.create_device(&medium, None).unwrap();
-        let left = parent.budget_left();
-        let refused = parent.create_device(&small, None).unwrap_err();
-        let source = BudgetError::Vram {
-            needed: 8 << 20,
-            left: 4 << 20,
-        };
-        assert!(matches!(refused, CreateDeviceError::Budget { source: s, .. } if s == source));
-        assert_eq!((parent.budget_left(), parent.instances().len()), (left, 1));
-        parent.destroy(device.instance().id()).unwrap();
-        drop(device);
-        assert_eq!(parent.budget_left(), budget);
-        parent.create_device(&small, None).unwrap();
-    }
-
-    #[test]
-    fn device_of_a_type_that_cannot_be_is_refused_and_takes_nothing() {
-        let parent = parent();
-        let vgpu = VgpuType {
-            heads: 0,
-            ..VgpuType::find("small").unwrap()
-        };
-        let refused = parent.create_device(&vgpu, None).unwrap_err();
-        let source = TypeError::Heads { heads: 0 };
-        assert!(matches!(refused, CreateDeviceError::Type { source: s, .. } if s == source));
-        assert_eq!(parent.budget_left(), VgpuBudget::UNLIMITED);
-        assert!(parent.instances().is_empty());
-    }
-
-    #[test]
-    fn destroyed_instance_is_not_found_and_its_id_not_given_again() {
-        let parent = parent();
-        let first = create(&parent, &[Refresh::HZ_60]).id();
-        parent.destroy(first).unwrap();
-        assert!(parent.get(first).is_none());
-        assert_eq!(
-            parent.destroy(first),
-            Err(DestroyError::Unknown { id: first })
-        );
-        let second = create(&parent, &[Refresh::HZ_60]).id();
-        assert_ne!(second, first);
-        assert_eq!(parent.get(second).unwrap().id(), second);
-    }
-}
+mod tests;

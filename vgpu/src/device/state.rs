@@ -38,6 +38,15 @@ pub(crate) enum Life {
     Retired,
 }
 
+/// Whether somebody has opened the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Usage {
+    /// Nobody.
+    Free,
+    /// Its one user.
+    Open,
+}
+
 /// A head as the device has it.
 #[derive(Debug)]
 pub(crate) struct HeadState {
@@ -56,6 +65,7 @@ pub(crate) struct HeadState {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) life: Life,
+    pub(crate) usage: Usage,
     pub(crate) config: ConfigSpace,
     pub(crate) registers: Registers,
     pub(crate) table: MsixTable,
@@ -85,6 +95,7 @@ impl State {
         let heads = edids.len();
         let mut state = Self {
             life: Life::Running,
+            usage: Usage::Free,
             config,
             registers,
             table: MsixTable::new(vector_count(heads)),
