@@ -40,6 +40,24 @@ impl Cadence {
         }
     }
 
+    /// One that was saved: at `now` it is `since_vblank` nanoseconds after the vblank of `frame`, or
+    /// as long as there is until the next one.
+    #[must_use]
+    pub(crate) fn resumed(
+        refresh: Refresh,
+        frame: u64,
+        now: MonotonicTime,
+        since_vblank: u64,
+    ) -> Self {
+        let last = refresh.nanos_of(1).saturating_sub(1);
+        let start = now.as_nanos().saturating_sub(since_vblank.min(last));
+        Self {
+            refresh,
+            start: MonotonicTime::from_nanos(start),
+            first: frame,
+        }
+    }
+
     /// The rate.
     #[must_use]
     pub const fn refresh(&self) -> Refresh {

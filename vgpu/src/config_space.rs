@@ -80,6 +80,26 @@ impl ConfigSpace {
         self.bytes.copy_from_slice(&self.initial);
     }
 
+    /// All of it, as it is saved.
+    pub(crate) fn save(&self) -> Vec<u8> {
+        self.bytes.clone()
+    }
+
+    /// Takes back what was saved of the same device. Returns whether it is: nothing but what can be
+    /// written differs from the beginning; if not, nothing is taken.
+    #[must_use]
+    pub(crate) fn restore(&mut self, saved: &[u8]) -> bool {
+        let fixed = self.initial.iter().zip(&self.writable);
+        let same = saved.len() == self.bytes.len()
+            && fixed
+                .zip(saved)
+                .all(|((initial, writable), saved)| (initial ^ saved) & !writable == 0);
+        if same {
+            self.bytes.copy_from_slice(saved);
+        }
+        same
+    }
+
     /// Reads `data.len()` bytes at `offset`, both within it.
     pub(crate) fn read(&self, offset: usize, data: &mut [u8]) {
         for (at, byte) in (offset..).zip(data) {

@@ -1,7 +1,11 @@
 //! The cursor of a head.
 
+use serde::Deserialize;
+use serde::Serialize;
+
 /// A cursor: 64 by 64 pixels of 32 bits with alpha (DRM's `AR24`), lines without a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cursor {
     /// Where its first pixel is in the VRAM, bytes.
     pub offset: u64,

@@ -132,6 +132,21 @@ impl Head {
         )
     }
 
+    /// The frame counter, and nanoseconds since its vblank.
+    pub(crate) fn frame_and_phase(&self) -> (u64, u64) {
+        let (cadence, now) = (self.cadence(), self.track.shared.now());
+        let frame = cadence.frame_at(now);
+        let since = now.saturating_since(cadence.deadline(frame));
+        // Below a period, which is a second at most.
+        (frame, u64::try_from(since.as_nanos()).unwrap_or(0))
+    }
+
+    /// Goes on as another head did, at `frame` and so long after its vblank.
+    pub(crate) fn resume(&self, refresh: Refresh, frame: u64, since_vblank: u64) {
+        let shared = &self.track.shared;
+        shared.resume(self.track.id, refresh, frame, since_vblank);
+    }
+
     /// Has `alarm` called at the vblanks asked for with [`set_alarm`](Self::set_alarm).
     pub(crate) fn on_alarm(&self, alarm: Weak<dyn FrameAlarm>) {
         self.track.shared.on_alarm(self.track.id, alarm);

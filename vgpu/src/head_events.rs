@@ -11,7 +11,11 @@
 //! Whatever has to wait for a vblank is settled when somebody asks for a later frame, so nothing
 //! ticks for that: [`HeadEvents::next_alarm`] is a frame only while somebody is to be told then.
 
+mod saved;
+
 use crate::head_event::HeadEvent;
+pub(crate) use crate::head_events::saved::Carried;
+pub(crate) use crate::head_events::saved::SavedEvents;
 use crate::registers::Interrupts;
 use crate::sampler::Look;
 
@@ -100,6 +104,8 @@ struct Gate {
     open: bool,
     /// Occurrences the listener has been told of, or that are not its own.
     seen: u64,
+    /// What it brings along from where the device was before.
+    carried: Carried,
 }
 
 /// Changes that are shown from the next vblank on.
@@ -207,9 +213,7 @@ impl HeadEvents {
                 .resize_with(listener.place() + 1, Default::default);
         }
         let gate = &mut self.gates[listener.place()][event.position()];
-        gate.open = true;
-        let owed = opened == Opened::Again && occurred > gate.seen;
-        gate.seen = occurred;
+        let owed = gate.open(opened, occurred);
         if event == HeadEvent::Refresh && self.looking == Looking::Off {
             // What was drawn while nobody looked is unknown.
             self.look_after(1);

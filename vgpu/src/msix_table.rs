@@ -37,6 +37,28 @@ impl MsixTable {
         }
     }
 
+    /// The entries, as they are saved.
+    pub(crate) fn save(&self) -> Vec<u8> {
+        self.entries.clone()
+    }
+
+    /// Takes back what was saved of a table of as many vectors. Returns whether it is; if not,
+    /// nothing is taken.
+    #[must_use]
+    pub(crate) fn restore(&mut self, saved: &[u8]) -> bool {
+        if saved.len() != self.entries.len() {
+            return false;
+        }
+        let mut restored = self.clone();
+        restored.write(0, saved);
+        // Reserved bits that are set are none that were saved.
+        let same = restored.entries == saved;
+        if same {
+            *self = restored;
+        }
+        same
+    }
+
     /// Reads `data.len()` bytes at `offset`, both within the BAR.
     pub(crate) fn read(&self, offset: usize, data: &mut [u8]) {
         for (at, byte) in (offset..).zip(data) {

@@ -114,4 +114,12 @@ impl Device for OpenVgpu {
     fn gfx_dmabuf(&self, id: DmabufId) -> Result<OwnedFd, Errno> {
         self.device.gfx_dmabuf(id)
     }
+
+    fn save(&self) -> Result<OwnedFd, Errno> {
+        self.device.save()
+    }
+
+    fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.device.restore(saved)
+    }
 }

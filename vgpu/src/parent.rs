@@ -1,5 +1,6 @@
 //! The parent: creates vGPU instances and finds them by id.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,9 @@ use crate::instance::CreateError;
 use crate::instance::InstanceConfig;
 use crate::instance::InstanceId;
 use crate::instance::VgpuInstance;
+use crate::saved::RestoreError;
+use crate::saved::SavedFile;
+use crate::saved::SavedPart;
 use crate::scheduler::VblankScheduler;
 use crate::udmabuf_fd::UdmabufFd;
 use crate::uuid::VgpuUuid;
@@ -86,6 +90,17 @@ pub enum CreateDeviceError {
         #[source]
         source: Errno,
     },
+}
+
+/// Why a saved device could not be created anew.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreDeviceError {
+    /// The file is none of a device that can be.
+    #[error("cannot restore a vgpu")]
+    Saved(#[source] RestoreError),
+    /// There can be no device for it.
+    #[error("cannot create the vgpu to restore")]
+    Create(#[source] CreateDeviceError),
 }
 
 /// Why an instance could not be destroyed.
@@ -250,6 +265,35 @@ impl VgpuParent {
                 Err(error)
             }
         }
+    }
+
+    /// Creates a device of the type that was saved, and makes it what was saved
+    /// ([`VgpuDevice::save_state`]).
+    ///
+    /// # Errors
+    ///
+    /// See [`RestoreDeviceError`]. No device and no instance is created.
+    pub fn restore_device(
+        &self,
+        saved: BorrowedFd<'_>,
+        name: Option<String>,
+    ) -> Result<Arc<VgpuDevice>, RestoreDeviceError> {
+        let vgpu = SavedFile::read(saved).and_then(|file| {
+            let part = SavedPart::Head;
+            file.state
+                .vgpu
+                .to_type()
+                .ok_or(RestoreError::Unsound { part })
+        });
+        let vgpu = vgpu.map_err(RestoreDeviceError::Saved)?;
+        let device = self.create_device(&vgpu, name);
+        let device = device.map_err(RestoreDeviceError::Create)?;
+        if let Err(error) = device.restore_state(saved) {
+            // It is nobody's yet, so nothing but its end can be.
+            let _ = self.destroy(device.instance().id());
+            return Err(RestoreDeviceError::Saved(error));
+        }
+        Ok(device)
     }
 
     fn build(&self, config: InstanceConfig) -> Result<Arc<VgpuInstance>, CreateError> {

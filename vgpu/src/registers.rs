@@ -14,7 +14,11 @@
 mod dispi;
 mod effect;
 mod head_registers;
+mod saved;
 mod vga_ports;
+
+use serde::Deserialize;
+use serde::Serialize;
 
 use dispi::Dispi;
 use dispi::DispiEffect;
@@ -61,9 +65,11 @@ pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"VGPU");
 const VERSION: u32 = 0x0001_0001;
 
 /// All registers of the BAR.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Registers {
     /// By head: what is there while a monitor is plugged in.
+    #[serde(skip)]
     edids: Vec<Vec<u8>>,
     /// Whose is shown.
     edid_head: u32,

@@ -1,7 +1,11 @@
 //! Which part of the VRAM a head shows, and how it is to be read.
 
+use serde::Deserialize;
+use serde::Serialize;
+
 /// How a pixel lies in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PixelFormat {
     /// 32 bits, blue first; the driver's.
     Xrgb8888,
@@ -40,7 +44,8 @@ impl PixelFormat {
 }
 
 /// A picture in the VRAM. One that a head shows lies within the VRAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scanout {
     /// Where its first pixel is in the VRAM, bytes.
     pub offset: u64,

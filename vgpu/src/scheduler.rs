@@ -11,6 +11,8 @@
 //! a producer's gate is held while its demand hook takes `state`. Alarms come after all vblanks of
 //! the round, so that no head's vblank waits for a device to look at its picture.
 
+mod resume;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;

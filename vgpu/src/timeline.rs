@@ -202,6 +202,23 @@ impl<T: Clone> Timeline<T> {
         }
     }
 
+    /// Goes on with another cadence at `frame`, which was told. For a head that is someone else's from
+    /// now on: what was due before is not told.
+    pub(crate) fn resume(&mut self, id: TrackId, cadence: Cadence, frame: u64) {
+        let Some(track) = self.tracks.get_mut(&id) else {
+            return;
+        };
+        track.cadence = cadence;
+        track.next = frame.saturating_add(1);
+        if let Phase::Armed(queued) = track.phase {
+            let deadline = track.cadence.deadline(track.next);
+            track.phase = Phase::Armed(deadline);
+            self.queue.remove(&(queued, id, Slot::Vblank));
+            self.queue.insert((deadline, id, Slot::Vblank));
+        }
+        self.set_alarm(id, None);
+    }
+
     /// Appends the heads that are due at `now` and moves each to its next deadline after `now`.
     pub(crate) fn take_due(&mut self, now: MonotonicTime, due: &mut Vec<Due<T>>) {
         while let Some(&(oldest, id, slot)) = self.queue.first() {

@@ -1,5 +1,7 @@
 //! The eventfds bound to a device's interrupts, and the requests that bind them.
 
+mod saved;
+
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::IrqFlags;
 use irqbroker_vfio_abi::IrqIndex;
@@ -13,6 +15,7 @@ use irqbroker_vfio_abi::pci_set_irqs;
 
 use crate::device::irq_request::Eventfd;
 use crate::device::irq_request::IrqRequest;
+pub(crate) use crate::device::bindings::saved::SavedSlot;
 use crate::head_event::HeadEvent;
 use crate::head_events::Opened;
 use crate::trigger::Trigger;

@@ -99,7 +99,7 @@ impl VgpuDevice {
     fn vblank(&self, head: usize, frame: u64) {
         let mut outbox = Outbox::default();
         let mut state = self.lock();
-        if state.life == Life::Retired {
+        if state.life != Life::Running {
             return;
         }
         let (_, half_second) = self.instance.heads()[head].frame_and_half_second();

@@ -34,6 +34,8 @@ use crate::sampler::Sampler;
 pub(crate) enum Life {
     /// It does.
     Running,
+    /// Not at present: it was saved.
+    Stopped,
     /// Never again.
     Retired,
 }
@@ -154,11 +156,7 @@ impl State {
             Effect::PictureChanged(_) => state.events.flip(),
             Effect::CursorChanged(_) => state.events.cursor(),
             Effect::Acknowledged(_, which) => state.events.acknowledge(which),
-            Effect::InterruptsEnabled(_) => {
-                for (event, _) in GUEST_EVENTS {
-                    self.sync_vector(head, event);
-                }
-            }
+            Effect::InterruptsEnabled(_) => self.sync_vectors(head),
             Effect::ClearVram { .. } => {}
         }
         if matches!(effect, Effect::Commit(_) | Effect::PictureChanged(_)) {
@@ -198,9 +196,7 @@ impl State {
         self.table.reset();
         for head in 0..self.heads.len() {
             self.show(head_id(head));
-            for (event, _) in GUEST_EVENTS {
-                self.sync_vector(head, event);
-            }
+            self.sync_vectors(head);
         }
     }
 
@@ -221,7 +217,7 @@ impl State {
     /// Signals the eventfds of all who are to be told of a head's events, and leaves the producers
     /// in `outbox`.
     pub(crate) fn signal(&mut self, head: usize, outbox: &mut Outbox) {
-        if self.life == Life::Retired {
+        if self.life != Life::Running {
             return;
         }
         for (event, listener) in self.heads[head].events.take_signals() {
@@ -319,6 +315,20 @@ impl State {
         }
     }
 
+    /// The alarm that was set is another device's time.
+    pub(crate) fn forget_alarm(&mut self, head: usize) {
+        let state = &mut self.heads[head];
+        state.alarm = None;
+        state.sampler = None;
+    }
+
+    /// Lets the guest's vectors listen to the events of a head that it has enabled.
+    pub(crate) fn sync_vectors(&mut self, head: usize) {
+        for (event, _) in GUEST_EVENTS {
+            self.sync_vector(head, event);
+        }
+    }
+
     /// Lets the guest's vector listen to an event, or not.
     fn sync_vector(&mut self, head: usize, event: HeadEvent) {
         let Some(vector) = self.vector(head, event) else {
@@ -332,7 +342,10 @@ impl State {
         match (events.is_open(event, Listener::Vector), listens) {
             // The status register says what has happened before.
             (false, true) => {
-                events.open(event, Listener::Vector, Opened::Anew);
+                let owed = events.open(event, Listener::Vector, Opened::Anew);
+                if owed && self.life == Life::Running {
+                    self.bindings.signal_vector(vector);
+                }
             }
             (true, false) => events.close(event, Listener::Vector),
             _ => {}
@@ -340,7 +353,7 @@ impl State {
     }
 
     /// Takes over what a head shows; nothing is known of its contents.
-    fn show(&mut self, id: HeadId) {
+    pub(crate) fn show(&mut self, id: HeadId) {
         let picture = match self.registers.shown(id) {
             Some(_) => Picture::Visible,
             None => Picture::Hidden,
@@ -387,7 +400,7 @@ pub(crate) fn head_id(head: usize) -> HeadId {
     HeadId(u8::try_from(head).unwrap_or(u8::MAX))
 }
 
-fn display_place(head: usize, event: HeadEvent) -> usize {
+pub(crate) fn display_place(head: usize, event: HeadEvent) -> usize {
     head * HeadEvent::COUNT + event.position()
 }
 

@@ -5,6 +5,7 @@ mod events;
 mod front_buffer;
 mod irqs;
 mod regions;
+mod save;
 mod test_card;
 mod threads;
 mod traces;

@@ -123,6 +123,14 @@ impl Device for VgpuDevice {
     fn gfx_dmabuf(&self, id: DmabufId) -> Result<OwnedFd, Errno> {
         self.fetch_dmabuf(Asker::Device, id)
     }
+
+    fn save(&self) -> Result<OwnedFd, Errno> {
+        Ok(self.save_state()?)
+    }
+
+    fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
+        Ok(self.restore_state(saved)?)
+    }
 }
 
 impl VgpuDevice {

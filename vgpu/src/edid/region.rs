@@ -67,6 +67,22 @@ impl EdidRegion {
         self.size = bytes.len();
     }
 
+    /// All that was written, and how much of it counts, as it is saved.
+    pub(crate) fn save(&self) -> (Vec<u8>, usize) {
+        (self.blob.clone(), self.size)
+    }
+
+    /// Takes that back. Returns whether it fits; if not, nothing is taken.
+    #[must_use]
+    pub(crate) fn restore(&mut self, blob: &[u8], size: usize) -> bool {
+        let fits = blob.len() == Edid::MAX_LEN && size <= blob.len();
+        if fits {
+            blob.clone_into(&mut self.blob);
+            self.size = size;
+        }
+        fits
+    }
+
     /// What is written there, if it is an EDID.
     pub(crate) fn edid(&self) -> Option<Edid> {
         Edid::parse(&self.blob[..self.size]).ok()

@@ -4,6 +4,9 @@
 //! taken over when the display is enabled and at each write of the y offset, which drivers write
 //! last. A picture that does not fit the VRAM is not shown.
 
+use serde::Deserialize;
+use serde::Serialize;
+
 use crate::scanout::PixelFormat;
 use crate::scanout::Scanout;
 
@@ -48,11 +51,12 @@ pub(crate) enum DispiEffect {
 }
 
 /// The words, and the picture that was taken over last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Dispi {
     words: [u16; WORDS],
-    vram: u64,
-    shown: Option<Scanout>,
+    pub(super) vram: u64,
+    pub(super) shown: Option<Scanout>,
 }
 
 impl Dispi {
@@ -112,6 +116,15 @@ impl Dispi {
         }
     }
 
+    /// Whether its words are such as can be written, with those that cannot as they are `here`.
+    pub(crate) fn has_words_as(&self, here: &Self) -> bool {
+        IDS.contains(&self.words[ID])
+            && self.words[XRES] <= MAX_XRES
+            && self.words[YRES] <= MAX_YRES
+            && self.words[BPP] <= MAX_BPP
+            && self.words[VIDEO_MEMORY_64K] == here.words[VIDEO_MEMORY_64K]
+    }
+
     /// The picture that is shown, if the display is on.
     pub(crate) fn shown(&self) -> Option<Scanout> {
         self.shown
@@ -164,7 +177,8 @@ impl Dispi {
 }
 
 /// Byte order of a pixel, as the guest has set it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Endian {
     /// That of x86.
     #[default]

@@ -1,5 +1,8 @@
 //! The registers of one head in the vblank and flip block (`design/vgpu-registers.md`).
 
+use serde::Deserialize;
+use serde::Serialize;
+
 use crate::cursor::Cursor;
 use crate::registers::effect::Interrupts;
 use crate::scanout::PixelFormat;
@@ -44,7 +47,8 @@ pub(crate) struct HeadView {
 }
 
 /// Whether a monitor is plugged into a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Monitor {
     /// One is, and tells what it can show.
     #[default]
@@ -78,10 +82,12 @@ pub(crate) enum PlaneSource {
 }
 
 /// The words of one head.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct HeadRegisters {
-    vram: u64,
-    enabled: Interrupts,
+    pub(super) vram: u64,
+    /// Of [`Interrupts`], none but those.
+    enabled: u32,
     plane: [u32; 4],
     shown: Option<Scanout>,
     cursor: [u32; 4],
@@ -92,7 +98,7 @@ impl HeadRegisters {
     pub(crate) fn new(vram: u64) -> Self {
         Self {
             vram,
-            enabled: Interrupts::empty(),
+            enabled: 0,
             plane: [0; 4],
             shown: None,
             cursor: [0; 4],
@@ -103,7 +109,7 @@ impl HeadRegisters {
     /// The word at a multiple of 4 below [`STRIDE`].
     pub(crate) fn read(&self, offset: usize, view: &HeadView, source: PlaneSource) -> u32 {
         match offset {
-            INTERRUPT_ENABLE => self.enabled.bits(),
+            INTERRUPT_ENABLE => self.enabled,
             INTERRUPT_STATUS => view.status.bits(),
             FRAME_LOW => low(view.frame),
             FRAME_HIGH => low(view.frame >> 32),
@@ -132,8 +138,8 @@ impl HeadRegisters {
     ) -> HeadEffect {
         match offset {
             INTERRUPT_ENABLE => {
-                let bits = merge(self.enabled.bits(), value, mask);
-                self.enabled = Interrupts::from_bits_truncate(bits);
+                let bits = merge(self.enabled, value, mask);
+                self.enabled = Interrupts::from_bits_truncate(bits).bits();
                 HeadEffect::InterruptsEnabled
             }
             // Write 1 to clear: bits outside of the access are not 1.
@@ -170,7 +176,11 @@ impl HeadRegisters {
     }
 
     pub(crate) fn enabled(&self) -> Interrupts {
-        self.enabled
+        Interrupts::from_bits_truncate(self.enabled)
+    }
+
+    pub(super) fn has_known_interrupts(&self) -> bool {
+        Interrupts::from_bits(self.enabled).is_some()
     }
 
     /// The picture taken over last, of a head whose plane is set here.

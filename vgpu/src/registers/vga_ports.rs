@@ -4,6 +4,9 @@
 //! kept, with the flip-flop that decides what a write to 0x3c0 means: the attribute controller's
 //! palette address source, 0 of which blanks the screen (IBM VGA, attribute address register).
 
+use serde::Deserialize;
+use serde::Serialize;
+
 /// How many ports there are.
 pub(crate) const PORTS: usize = 0x20;
 
@@ -18,7 +21,8 @@ const PALETTE_ADDRESS_SOURCE: u8 = 0x20;
 pub(crate) const OPEN_BUS: u8 = 0xff;
 
 /// Whether the picture of a head is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Screen {
     /// It is; also for a guest that knows nothing of these ports.
     #[default]
@@ -27,7 +31,8 @@ pub(crate) enum Screen {
     Blank,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Attribute {
     #[default]
     Address,
@@ -35,7 +40,8 @@ enum Attribute {
 }
 
 /// State behind the ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct VgaPorts {
     screen: Screen,
     next: Attribute,

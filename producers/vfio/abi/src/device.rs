@@ -139,4 +139,25 @@ pub trait Device: Debug + Send + Sync {
         let _ = id;
         Err(UNSUPPORTED_REQUEST)
     }
+
+    /// Stops it and hands out all it is, as a sealed memfd: to be restored in another process, or in
+    /// this one if the move comes to nothing. Not of VFIO, whose migration is a stream.
+    ///
+    /// # Errors
+    ///
+    /// ENOTTY if it cannot be saved; those of the host's memory. It goes on.
+    fn save(&self) -> Result<OwnedFd, Errno> {
+        Err(UNSUPPORTED_REQUEST)
+    }
+
+    /// Becomes what [`save`](Self::save) handed out of a device like it, and goes on from there.
+    /// Eventfds and mappings are as they are here.
+    ///
+    /// # Errors
+    ///
+    /// ENOTTY if it cannot be restored, EINVAL if the file is of no device like it.
+    fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
+        let _ = saved;
+        Err(UNSUPPORTED_REQUEST)
+    }
 }
