@@ -35,6 +35,7 @@ use crate::version::GFX_REVISION;
 use crate::version::Irqbroker;
 use crate::version::PROTOCOL_MAJOR;
 use crate::version::PROTOCOL_MINOR;
+use crate::version::SAVE_REVISION;
 use crate::version::Version;
 
 /// More regions than any device has.
@@ -91,6 +92,7 @@ pub(crate) struct ServerLimits {
     /// Bytes of data with one message, on both sides; not 0.
     pub(crate) max_data_xfer_size: usize,
     pub(crate) gfx: Extension,
+    pub(crate) save: Extension,
 }
 
 impl Client {
@@ -220,6 +222,7 @@ fn negotiate(channel: &mut Channel, limits: &Limits) -> Result<ServerLimits, Con
             max_data_xfer_size: Some(u64::from(limits.max_data_xfer_size)),
             irqbroker: Some(Irqbroker {
                 gfx: Some(GFX_REVISION),
+                save: Some(SAVE_REVISION),
             }),
             ..Capabilities::default()
         },
@@ -243,6 +246,10 @@ fn negotiate(channel: &mut Channel, limits: &Limits) -> Result<ServerLimits, Con
         // Another revision than was proposed is none that could be spoken.
         gfx: match capabilities.gfx() {
             GFX_REVISION => Extension::Agreed,
+            _ => Extension::Absent,
+        },
+        save: match capabilities.save() {
+            SAVE_REVISION => Extension::Agreed,
             _ => Extension::Absent,
         },
     })

@@ -267,4 +267,18 @@ impl Device for Client {
             }
         })
     }
+
+    fn save(&self) -> Result<OwnedFd, Errno> {
+        if self.server.save == Extension::Absent {
+            return Err(UNSUPPORTED_REQUEST);
+        }
+        self.ask_for_saved()
+    }
+
+    fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
+        if self.server.save == Extension::Absent {
+            return Err(UNSUPPORTED_REQUEST);
+        }
+        self.send_saved(saved)
+    }
 }

@@ -60,6 +60,10 @@ commands! {
     QUERY_GFX_PLANE = 0x8001;
     /// `VFIO_DEVICE_GET_GFX_DMABUF`. Not of the specification: see `design/vfio-user.md`.
     GET_GFX_DMABUF = 0x8002;
+    /// Stops the device and hands out all it is. Not of the specification: likewise.
+    SAVE_DEVICE = 0x8003;
+    /// Makes the device what was handed out. Not of the specification: likewise.
+    RESTORE_DEVICE = 0x8004;
 }
 
 impl fmt::Debug for Command {

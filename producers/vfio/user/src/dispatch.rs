@@ -33,6 +33,7 @@ use crate::outbox::Outbox;
 use crate::outbox::Payload;
 use crate::region_access::RegionAccess;
 use crate::region_access::RegionWrites;
+use crate::saved_device;
 use crate::version::Version;
 
 /// Bytes of a `vfio_user_device_info`, which is that of VFIO without capabilities.
@@ -104,7 +105,12 @@ impl Dispatch {
         if header.message_type() != MessageType::Command {
             return Err(Errno::EINVAL);
         }
-        let takes_fds = [Command::DMA_MAP, Command::DEVICE_SET_IRQS].contains(&header.command);
+        let takes_fds = [
+            Command::DMA_MAP,
+            Command::DEVICE_SET_IRQS,
+            Command::RESTORE_DEVICE,
+        ]
+        .contains(&header.command);
         if !takes_fds && !fds.is_empty() {
             return Err(Errno::EINVAL);
         }
@@ -133,6 +139,12 @@ impl Dispatch {
             }
             Command::GET_GFX_DMABUF if agreed.gfx == Extension::Agreed => {
                 self.gfx_dmabuf(payload, reply)
+            }
+            Command::SAVE_DEVICE if agreed.save == Extension::Agreed => {
+                saved_device::save(&*self.device, payload, reply)
+            }
+            Command::RESTORE_DEVICE if agreed.save == Extension::Agreed => {
+                saved_device::restore(&*self.device, payload, fds)
             }
             _ => Err(Errno::EOPNOTSUPP),
         }

@@ -8,6 +8,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use rustix::fs::MemfdFlags;
+use rustix::fs::SealFlags;
 
 use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::DeviceFlags;
@@ -301,5 +302,28 @@ impl Device for FakeDevice {
             return Err(Errno::EINVAL);
         }
         self.bar0.try_clone().map_err(|_| Errno::EMFILE)
+    }
+
+    /// BAR 2, in a sealed file.
+    fn save(&self) -> Result<OwnedFd, Errno> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = rustix::fs::memfd_create("saved", flags)?;
+        let mut state = self.state();
+        rustix::io::pwrite(&file, state.bytes(RegionIndex::BAR2, 0, BAR2_SIZE)?, 0)?;
+        let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW;
+        rustix::fs::fcntl_add_seals(&file, seals)?;
+        Ok(file)
+    }
+
+    fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut bytes = [0; BAR2_SIZE];
+        if rustix::io::pread(saved, &mut bytes, 0)? != BAR2_SIZE {
+            return Err(Errno::EINVAL);
+        }
+        let mut state = self.state();
+        state
+            .bytes(RegionIndex::BAR2, 0, BAR2_SIZE)?
+            .copy_from_slice(&bytes);
+        Ok(())
     }
 }

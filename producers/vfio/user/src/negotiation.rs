@@ -6,6 +6,7 @@ use crate::version::GFX_REVISION;
 use crate::version::Irqbroker;
 use crate::version::PROTOCOL_MAJOR;
 use crate::version::PROTOCOL_MINOR;
+use crate::version::SAVE_REVISION;
 use crate::version::Version;
 
 /// Fds a message that every client that looks at the server's number at all can live with. QEMU
@@ -19,6 +20,8 @@ pub(crate) struct Agreed {
     pub(crate) client_max_msg_fds: usize,
     /// Whether the graphics commands may be used.
     pub(crate) gfx: Extension,
+    /// Whether the device may be saved and restored.
+    pub(crate) save: Extension,
 }
 
 /// Whether commands that are not of the specification may be used.
@@ -35,11 +38,19 @@ pub(crate) enum Extension {
 pub(crate) fn answer(limits: &Limits, proposed: &Version) -> (Version, Agreed) {
     let theirs = &proposed.capabilities;
     let client_max_msg_fds = theirs.max_msg_fds();
-    // A dma-buf needs a way to the client.
-    let gfx = if theirs.gfx() > 0 && client_max_msg_fds > 0 {
-        Extension::Agreed
-    } else {
-        Extension::Absent
+    // A dma-buf needs a way to the client, as does a saved device.
+    let extension = |revision| {
+        if revision > 0 && client_max_msg_fds > 0 {
+            Extension::Agreed
+        } else {
+            Extension::Absent
+        }
+    };
+    let (gfx, save) = (extension(theirs.gfx()), extension(theirs.save()));
+    let revision = |extension, revision| (extension == Extension::Agreed).then_some(revision);
+    let irqbroker = Irqbroker {
+        gfx: revision(gfx, theirs.gfx().min(GFX_REVISION)),
+        save: revision(save, theirs.save().min(SAVE_REVISION)),
     };
     // As many as there may be, but no more than the client itself takes or is sure to bear.
     let max_msg_fds = client_max_msg_fds
@@ -52,9 +63,7 @@ pub(crate) fn answer(limits: &Limits, proposed: &Version) -> (Version, Agreed) {
             .max_dma_maps
             .map(|maps| maps.min(limits.max_dma_maps as u64)),
         write_multiple: theirs.write_multiple.filter(|&proposed| proposed),
-        irqbroker: (gfx == Extension::Agreed).then(|| Irqbroker {
-            gfx: Some(theirs.gfx().min(GFX_REVISION)),
-        }),
+        irqbroker: (irqbroker != Irqbroker::default()).then_some(irqbroker),
         ..Capabilities::default()
     };
     let version = Version {
@@ -66,6 +75,7 @@ pub(crate) fn answer(limits: &Limits, proposed: &Version) -> (Version, Agreed) {
     let agreed = Agreed {
         client_max_msg_fds,
         gfx,
+        save,
     };
     (version, agreed)
 }
@@ -125,21 +135,49 @@ mod tests {
             max_msg_fds: Some(8),
             max_dma_maps: Some(100),
             write_multiple: Some(true),
-            irqbroker: Some(Irqbroker { gfx: Some(7) }),
+            irqbroker: Some(Irqbroker {
+                gfx: Some(7),
+                save: Some(8),
+            }),
             ..Capabilities::default()
         });
 
         assert_eq!(version.capabilities.max_dma_maps, Some(100));
         assert_eq!(version.capabilities.write_multiple, Some(true));
         assert_eq!(version.capabilities.gfx(), GFX_REVISION);
+        assert_eq!(version.capabilities.save(), SAVE_REVISION);
         assert_eq!(agreed.gfx, Extension::Agreed);
+        assert_eq!(agreed.save, Extension::Agreed);
+    }
+
+    #[test]
+    fn extensions_are_agreed_on_one_by_one() {
+        let (version, agreed) = propose(Capabilities {
+            irqbroker: Some(Irqbroker {
+                save: Some(1),
+                ..Irqbroker::default()
+            }),
+            ..Capabilities::default()
+        });
+
+        assert_eq!(
+            (version.capabilities.gfx(), version.capabilities.save()),
+            (0, 1)
+        );
+        assert_eq!(
+            (agreed.gfx, agreed.save),
+            (Extension::Absent, Extension::Agreed)
+        );
     }
 
     #[test]
     fn graphics_are_not_agreed_on_with_a_client_that_takes_no_fd() {
         let (version, agreed) = propose(Capabilities {
             max_msg_fds: Some(0),
-            irqbroker: Some(Irqbroker { gfx: Some(1) }),
+            irqbroker: Some(Irqbroker {
+                gfx: Some(1),
+                save: Some(1),
+            }),
             ..Capabilities::default()
         });
 

@@ -171,10 +171,10 @@ pub(crate) fn ask(
     reply
 }
 
-/// A session that has agreed on a version with a client that takes 8 fds and graphics.
+/// A session that has agreed on a version with a client that takes 8 fds, graphics and saving.
 pub(crate) fn open_session(device: &Arc<FakeDevice>) -> Session {
     let mut session = session(device);
-    let text = r#"{"capabilities":{"max_msg_fds":8,"write_multiple":true,"irqbroker":{"gfx":1}}}"#;
+    let text = r#"{"capabilities":{"max_msg_fds":8,"write_multiple":true,"irqbroker":{"gfx":1,"save":1}}}"#;
     let reply = ask(&mut session, Command::VERSION, &version(text), Vec::new());
     assert_eq!(reply.outcome(), Ok(()));
     session

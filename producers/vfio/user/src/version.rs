@@ -19,6 +19,9 @@ pub const PROTOCOL_MINOR: u16 = 0;
 /// Revision of the graphics commands of `design/vfio-user.md`.
 pub const GFX_REVISION: u32 = 1;
 
+/// Revision of the commands that save and restore a device, of the same page.
+pub const SAVE_REVISION: u32 = 1;
+
 /// Why the bytes are no version.
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
@@ -122,6 +125,9 @@ pub struct Irqbroker {
     /// Highest revision of the graphics commands that is known; in a reply the one that is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gfx: Option<u32>,
+    /// The same of the commands that save and restore the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save: Option<u32>,
 }
 
 /// The whole text.
@@ -162,6 +168,15 @@ impl Capabilities {
         self.irqbroker
             .as_ref()
             .and_then(|irqbroker| irqbroker.gfx)
+            .unwrap_or(0)
+    }
+
+    /// Highest revision of saving and restoring that the side knows; 0 for none.
+    #[must_use]
+    pub fn save(&self) -> u32 {
+        self.irqbroker
+            .as_ref()
+            .and_then(|irqbroker| irqbroker.save)
             .unwrap_or(0)
     }
 }

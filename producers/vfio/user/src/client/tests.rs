@@ -3,6 +3,7 @@
 mod bad_server;
 mod interrupts;
 mod our_server;
+mod saved_device;
 mod vfio_user_crate;
 
 use std::sync::Arc;

@@ -4,3 +4,4 @@ mod bad_fds;
 mod bad_input;
 mod qemu;
 mod qemu_irqs;
+mod saved_device;

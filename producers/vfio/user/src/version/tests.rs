@@ -83,7 +83,10 @@ fn version_survives_the_wire() {
                 supported: Some(false),
                 fd_index: None,
             }),
-            irqbroker: Some(Irqbroker { gfx: Some(1) }),
+            irqbroker: Some(Irqbroker {
+                gfx: Some(1),
+                ..Irqbroker::default()
+            }),
             ..Capabilities::default()
         },
     };
