@@ -36,6 +36,9 @@ mod refusals;
 mod remapping;
 mod remapping_rig;
 mod remapping_soak;
+mod vgpu_idle;
+mod vgpu_move;
+mod vgpu_tearing;
 mod world;
 
 use std::process::ExitCode;
@@ -46,6 +49,15 @@ use libtest_mimic::Trial;
 fn main() -> ExitCode {
     if refusals::is_foreign_process() {
         return match refusals::foreign_process() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if vgpu_move::is_server() {
+        return match vgpu_move::serve() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error:#}");
@@ -80,6 +92,9 @@ fn main() -> ExitCode {
         remapping_soak::stories(),
         no_loss::stories(),
         posted::stories(),
+        vgpu_idle::stories(),
+        vgpu_move::stories(),
+        vgpu_tearing::stories(),
     ]
     .into_iter()
     .flatten()
