@@ -4,6 +4,12 @@
 //! length says. `fuzz/` hands the targets to `cargo fuzz`; the tests of this module replay its
 //! corpora, mutated.
 
+mod gfx;
+mod saved;
+
+pub use gfx::gfx;
+pub use saved::saved;
+
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
@@ -42,10 +48,12 @@ use crate::vgpu_type::VgpuType;
 pub type Target = fn(&[u8]);
 
 /// All entry points, by the names of their corpora.
-pub const TARGETS: [(&str, Target); 3] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("registers", registers),
     ("config_space", config_space),
     ("device", device),
+    ("gfx", gfx),
+    ("saved", saved),
 ];
 
 const HEADS: usize = 2;

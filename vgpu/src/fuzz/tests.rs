@@ -4,11 +4,13 @@ use std::path::Path;
 
 use super::*;
 
-/// Mutations over all targets, most of them for the two that make no system calls.
-const MUTATIONS: [(&str, usize); 3] = [
+/// Mutations over all targets, most of them for those that make no system calls.
+const MUTATIONS: [(&str, usize); 5] = [
     ("registers", 480_000),
     ("config_space", 480_000),
     ("device", 40_000),
+    ("gfx", 10_000),
+    ("saved", 1_000),
 ];
 /// Any; the same each time, so that a failure can be repeated.
 const SEED: u64 = 0x7667_7075;
@@ -67,7 +69,7 @@ fn mutate(data: &mut Vec<u8>, random: &mut fastrand::Rng) {
 }
 
 #[test]
-fn corpora_of_registers_configuration_and_device_are_replayed() {
+fn corpora_of_all_targets_are_replayed() {
     for (name, target) in TARGETS {
         let seeds = corpus(name);
         assert!(!seeds.is_empty(), "no corpus for {name}");
