@@ -9,8 +9,8 @@ const MUTATIONS: [(&str, usize); 5] = [
     ("registers", 480_000),
     ("config_space", 480_000),
     ("device", 40_000),
-    ("gfx", 10_000),
-    ("saved", 1_000),
+    ("gfx", 6_000),
+    ("saved", 500),
 ];
 /// Any; the same each time, so that a failure can be repeated.
 const SEED: u64 = 0x7667_7075;

@@ -6,6 +6,7 @@ mod plane;
 mod probe;
 mod region;
 mod report;
+mod same_pixels;
 
 pub(crate) use args::VfioArgs;
 pub(crate) use probe::run;

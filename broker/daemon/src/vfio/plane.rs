@@ -6,6 +6,9 @@ use irqbroker_vfio::abi::GfxTransport;
 use irqbroker_vfio::abi::PlaneType;
 use serde::Serialize;
 
+use super::same_pixels;
+use super::same_pixels::SamePixels;
+
 /// One plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct PlaneRow {
@@ -22,6 +25,12 @@ pub(super) struct PlaneRow {
     /// The region it lies in, if it lies in one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) region: Option<u32>,
+    /// Of a dma-buf: whether it shows what the region does, where the device has both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) same_pixels: Option<SamePixels>,
+    /// Why that could not be found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
 }
 
 impl PlaneRow {
@@ -42,6 +51,10 @@ impl PlaneRow {
             .flat_map(|transport| planes.map(|plane| (transport, plane)))
             .filter_map(|((transport_name, transport), (plane_name, plane))| {
                 let info = device.query_gfx_plane(transport, plane).ok()?;
+                let compared = match transport {
+                    GfxTransport::Dmabuf => same_pixels::compare(device, plane),
+                    GfxTransport::Region => Ok(None),
+                };
                 Some(Self {
                     plane: plane_name,
                     transport: transport_name,
@@ -55,6 +68,8 @@ impl PlaneRow {
                         GfxSurface::Region(region) if info.format != 0 => Some(region.0),
                         _ => None,
                     },
+                    same_pixels: compared.ok().flatten(),
+                    error: compared.err().map(|error| error.to_string()),
                 })
             })
             .collect()

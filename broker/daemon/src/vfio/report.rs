@@ -88,10 +88,12 @@ impl ProbeReport {
                 true => format!("{}x{} {}", plane.width, plane.height, plane.format),
                 false => "disabled".to_owned(),
             };
+            let compared = plane.same_pixels.map(|same| same.text().to_owned());
+            let words = [Some(picture), compared, plane.error.clone()];
             table.row(vec![
                 plane.plane.to_owned(),
                 plane.transport.to_owned(),
-                picture,
+                words.into_iter().flatten().collect::<Vec<_>>().join(", "),
             ]);
         }
         table
