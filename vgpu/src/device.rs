@@ -21,6 +21,7 @@ mod regions;
 mod save;
 mod state;
 mod test_card;
+mod vectors;
 mod vfio;
 mod views;
 
@@ -47,9 +48,9 @@ use crate::device::state::Life;
 use crate::device::state::Outbox;
 use crate::device::state::State;
 use crate::device::state::Usage;
-use crate::device::state::vector_count;
 pub use crate::device::test_card::TestCard;
 pub use crate::device::test_card::TestCardError;
+use crate::device::vectors::vector_count;
 pub(crate) use crate::device::views::VIEW_DISPLAY;
 use crate::export::ExportDmabuf;
 use crate::head::HeadId;

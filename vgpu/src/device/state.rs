@@ -9,15 +9,14 @@ use crate::device::irq_request::IrqRequest;
 use crate::device::gfx_user::GfxUser;
 use crate::device::regions::Reset;
 use crate::device::test_card::Card;
+use crate::device::vectors::vector_count;
 use crate::device::views::View;
 use crate::edid::EdidRegion;
 use crate::head::Head;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;
-use crate::head_events::GUEST_EVENTS;
 use crate::head_events::HeadEvents;
 use crate::head_events::Listener;
-use crate::head_events::Opened;
 use crate::head_events::Picture;
 use crate::instance::VgpuInstance;
 use crate::msix_table::MsixTable;
@@ -86,11 +85,6 @@ pub(crate) struct State {
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Outbox(pub(crate) Vec<(usize, HeadEvent)>);
-
-/// Vectors of a device: two for each head and one for the monitors of all.
-pub(crate) const fn vector_count(heads: usize) -> usize {
-    2 * heads + 1
-}
 
 impl State {
     pub(crate) fn new(config: ConfigSpace, registers: Registers, edids: Vec<EdidRegion>) -> Self {
@@ -322,36 +316,6 @@ impl State {
         state.sampler = None;
     }
 
-    /// Lets the guest's vectors listen to the events of a head that it has enabled.
-    pub(crate) fn sync_vectors(&mut self, head: usize) {
-        for (event, _) in GUEST_EVENTS {
-            self.sync_vector(head, event);
-        }
-    }
-
-    /// Lets the guest's vector listen to an event, or not.
-    fn sync_vector(&mut self, head: usize, event: HeadEvent) {
-        let Some(vector) = self.vector(head, event) else {
-            return;
-        };
-        let enabled = self.registers.enabled(head_id(head));
-        let bit = GUEST_EVENTS.iter().find(|(guest, _)| *guest == event);
-        let listens = bit.is_some_and(|(_, bit)| enabled.contains(*bit))
-            && self.bindings.is_vector_bound(vector);
-        let events = &mut self.heads[head].events;
-        match (events.is_open(event, Listener::Vector), listens) {
-            // The status register says what has happened before.
-            (false, true) => {
-                let owed = events.open(event, Listener::Vector, Opened::Anew);
-                if owed && self.life == Life::Running {
-                    self.bindings.signal_vector(vector);
-                }
-            }
-            (true, false) => events.close(event, Listener::Vector),
-            _ => {}
-        }
-    }
-
     /// Takes over what a head shows; nothing is known of its contents.
     pub(crate) fn show(&mut self, id: HeadId) {
         let picture = match self.registers.shown(id) {
@@ -362,23 +326,6 @@ impl State {
             state.sampler = None;
             state.events.set_picture(picture);
         }
-    }
-
-    /// The vector of an event, if the guest can be interrupted for it.
-    fn vector(&self, head: usize, event: HeadEvent) -> Option<usize> {
-        match event {
-            HeadEvent::Vblank => Some(2 * head),
-            HeadEvent::Flip => Some(2 * head + 1),
-            HeadEvent::Hotplug => Some(2 * self.heads.len()),
-            HeadEvent::Cursor | HeadEvent::Refresh => None,
-        }
-    }
-
-    fn events_of(&self, vector: usize) -> Vec<(usize, HeadEvent)> {
-        let heads = 0..self.heads.len();
-        let all = heads.flat_map(|head| GUEST_EVENTS.map(|(event, _)| (head, event)));
-        all.filter(|&(head, event)| self.vector(head, event) == Some(vector))
-            .collect()
     }
 }
 

@@ -9,6 +9,7 @@ mod save;
 mod test_card;
 mod threads;
 mod traces;
+mod walks;
 
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
