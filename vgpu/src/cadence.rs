@@ -41,7 +41,7 @@ impl Cadence {
     }
 
     /// One that was saved: at `now` it is `since_vblank` nanoseconds after the vblank of `frame`, or
-    /// as long as there is until the next one.
+    /// as long as there is until the next one. A clock that has not run that long begins with it.
     #[must_use]
     pub(crate) fn resumed(
         refresh: Refresh,

@@ -326,3 +326,27 @@ fn hidden_picture_is_not_looked_at() {
     events.set_picture(Picture::Visible);
     assert!(events.next_alarm().is_some());
 }
+
+#[test]
+fn guest_is_told_of_a_flip_after_whoever_looks() {
+    let mut events = events();
+    let listeners = [
+        Listener::Vector,
+        Listener::View(1),
+        Listener::Producer,
+        Listener::Display,
+    ];
+    for listener in listeners {
+        for event in [HeadEvent::Vblank, HeadEvent::Flip, HeadEvent::Refresh] {
+            events.open(event, listener, Opened::Anew);
+        }
+    }
+    events.commit();
+    events.advance(101, IDLE);
+
+    let told = events.take_signals();
+
+    assert_eq!(told.len(), 12);
+    let guest = |(_, listener): &(HeadEvent, Listener)| *listener == Listener::Vector;
+    assert_eq!(told.iter().position(guest), Some(9));
+}

@@ -396,4 +396,6 @@ fn device_itself_shows_its_first_head_in_regions_behind_those_of_pci() {
     assert_eq!(write, Err(Errno::EINVAL));
     assert_eq!(device.region_info(RegionIndex(10)).unwrap().size, 16384);
     assert_eq!(device.region_info(RegionIndex(11)).unwrap().size, 0);
+    device.reset().unwrap();
+    assert_eq!(device.region_info(RegionIndex(10)).unwrap().size, 0);
 }

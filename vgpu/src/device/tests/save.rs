@@ -81,8 +81,9 @@ fn vblanks_are_counted_on_where_they_were_none_lost_and_none_twice() {
     let here = from.listen(HeadEvent::Vblank);
     from.frames(7);
     assert_eq!(count(&here), 7);
-    // A third of a frame on.
+    // A third of a frame on, to a host that is up for longer than a frame.
     from.clock.step(FRAME / 3);
+    to.clock.step(FRAME);
     moved(&from, &to);
     from.frames(10);
     assert_eq!(count(&here), 0, "it is stopped");
@@ -90,7 +91,11 @@ fn vblanks_are_counted_on_where_they_were_none_lost_and_none_twice() {
     assert_eq!(count(&there), 0);
     let early = to.clock.step(FRAME / 2);
     assert!(to.driver.next_wakeup().unwrap() > early);
-    to.frames(3);
+    // Seven tenths of a frame on, where two thirds were left.
+    let due = to.clock.step(FRAME / 5);
+    assert!(to.driver.next_wakeup().unwrap() <= due);
+    to.driver.run_due(due);
+    to.frames(2);
     assert_eq!(count(&there), 3);
     assert_eq!(to.device.counters(HEAD).unwrap().flips, 0);
     assert_eq!(to.device.instance().heads()[0].frame(), 10);

@@ -52,7 +52,11 @@ fn each_vblank_shows_the_card_of_its_frame_pixel_by_pixel() {
         bed.frame();
         // Past the place where the moving bar begins anew, 316 pixels on; each eleventh is looked at.
         for _ in 0..30 {
-            bed.frames(11);
+            bed.frames(10);
+            let shown = bed.device.scanout(head);
+            bed.frame();
+            // What is shown is never what is painted.
+            assert_ne!(bed.device.scanout(head), shown);
             let frame = bed.device.instance().head(head).unwrap().frame();
             // Committed after this vblank, so shown from the next one on.
             assert!(is_frame(
