@@ -116,7 +116,7 @@ impl TestPicture {
     /// A pixel of a frame; the picture goes on beyond its edges in some way.
     #[must_use]
     pub fn pixel(&self, frame: u64, x: u32, y: u32) -> TestPixel {
-        if !self.between_strips().contains(&y) {
+        if self.is_strip(y) {
             return self.strip_pixel(frame, x);
         }
         if let Some(pixel) = self.digit_pixel(frame, x, y) {
@@ -124,11 +124,14 @@ impl TestPicture {
         }
         let bar = self.bar(frame);
         if bar.contains(&x) {
-            // Dark edges, so that it is seen on white too.
-            let edge = x == bar.start || x + 1 == bar.end;
-            return if edge { BLACK } else { WHITE };
+            return bar_pixel(&bar, x);
         }
-        match y - self.between_strips().start {
+        self.background(frame, x, y)
+    }
+
+    /// A pixel between the strips that neither the digits nor the bar are before.
+    fn background(&self, frame: u64, x: u32, y: u32) -> TestPixel {
+        match y.saturating_sub(self.between_strips().start) {
             line if line < self.sixteenths(9) => BARS[self.seventh(x)],
             line if line < self.sixteenths(10) => {
                 let along = u64::from(x) + u64::from(y) + frame % 64 * 4;
@@ -169,9 +172,31 @@ impl TestPicture {
 
     /// The bytes of a part of one line.
     pub(crate) fn line(&self, frame: u64, columns: Range<u32>, y: u32, bytes: &mut Vec<u8>) {
-        for x in columns {
-            bytes.extend_from_slice(&self.pixel(frame, x, y));
+        bytes.reserve(columns.len() * size_of::<TestPixel>());
+        if self.is_strip(y) {
+            bytes.extend(columns.flat_map(|x| self.strip_pixel(frame, x)));
+            return;
         }
+        // What `pixel` asks for each is asked once here.
+        let bar = self.bar(frame);
+        let (left, _, dot) = self.digits();
+        let digits = left..left + BOX.0 * dot;
+        bytes.extend(columns.flat_map(|x| {
+            let digit = match digits.contains(&x) {
+                true => self.digit_pixel(frame, x, y),
+                false => None,
+            };
+            match digit {
+                Some(pixel) => pixel,
+                None if bar.contains(&x) => bar_pixel(&bar, x),
+                None => self.background(frame, x, y),
+            }
+        }));
+    }
+
+    /// Whether a line belongs to one of the strips.
+    pub(crate) fn is_strip(&self, y: u32) -> bool {
+        !self.between_strips().contains(&y)
     }
 
     /// All of it.
@@ -277,6 +302,12 @@ impl TestPicture {
         };
         Some(lit().unwrap_or(BLACK))
     }
+}
+
+/// White with dark edges, so that it is seen on white too.
+fn bar_pixel(bar: &Range<u32>, x: u32) -> TestPixel {
+    let edge = x == bar.start || x + 1 == bar.end;
+    if edge { BLACK } else { WHITE }
 }
 
 #[cfg(test)]

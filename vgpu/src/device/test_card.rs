@@ -160,9 +160,13 @@ impl Painter {
     ) -> Result<(), Errno> {
         let pixel = u64::from(scanout.format.bytes());
         for line in part.lines.clone() {
-            self.bytes.clear();
-            self.picture
-                .line(frame, part.columns.clone(), line, &mut self.bytes);
+            // All lines of a strip are the same.
+            let alike = self.picture.is_strip(line) && self.picture.is_strip(line.wrapping_sub(1));
+            if line == part.lines.start || !alike {
+                self.bytes.clear();
+                self.picture
+                    .line(frame, part.columns.clone(), line, &mut self.bytes);
+            }
             let start = u64::from(line) * u64::from(scanout.stride);
             let offset = scanout.offset + start + u64::from(part.columns.start) * pixel;
             device.vram.write(offset, &self.bytes)?;

@@ -1,5 +1,6 @@
 //! The device through its VFIO face, on a stepped clock.
 
+mod capture;
 mod edid;
 mod events;
 mod front_buffer;
