@@ -174,4 +174,13 @@ impl<D: Device> Device for CountingDevice<D> {
         count(&self.planes);
         self.device.gfx_dmabuf(id)
     }
+
+    // Neither this nor the next is a request of VFIO, so neither is counted.
+    fn save(&self) -> Result<OwnedFd, Errno> {
+        self.device.save()
+    }
+
+    fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.device.restore(saved)
+    }
 }
