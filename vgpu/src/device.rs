@@ -12,9 +12,9 @@
 //! unbound; producers are signalled after it is released.
 
 pub(crate) mod bindings;
-pub(crate) mod irq_request;
 mod gfx;
 mod gfx_user;
+pub(crate) mod irq_request;
 mod monitors;
 mod port;
 mod regions;

@@ -25,6 +25,7 @@ use irqbroker_vfio_abi::DmabufId;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::GfxPlaneInfo;
 use irqbroker_vfio_abi::GfxTransport;
+use irqbroker_vfio_abi::IrqBind;
 use irqbroker_vfio_abi::IrqCapability;
 use irqbroker_vfio_abi::IrqIndex;
 use irqbroker_vfio_abi::IrqInfo;
@@ -154,7 +155,12 @@ impl Device for HeadView {
     }
 
     fn set_irqs(&self, request: &IrqSet<'_>) -> Result<IrqSetAnswer, Errno> {
-        let answer = self.device.set_view_irqs(self.place, request);
+        let answer = self.device.set_view_irqs(self.place, request.into());
+        answer.map(|()| IrqSetAnswer::Done)
+    }
+
+    fn bind_irqs(&self, request: IrqBind) -> Result<IrqSetAnswer, Errno> {
+        let answer = self.device.set_view_irqs(self.place, request.into());
         answer.map(|()| IrqSetAnswer::Done)
     }
 

@@ -10,6 +10,7 @@ use irqbroker_vfio_abi::DmabufId;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::GfxPlaneInfo;
 use irqbroker_vfio_abi::GfxTransport;
+use irqbroker_vfio_abi::IrqBind;
 use irqbroker_vfio_abi::IrqIndex;
 use irqbroker_vfio_abi::IrqInfo;
 use irqbroker_vfio_abi::IrqSet;
@@ -76,6 +77,10 @@ impl Device for OpenVgpu {
 
     fn set_irqs(&self, request: &IrqSet<'_>) -> Result<IrqSetAnswer, Errno> {
         self.device.set_irqs(request)
+    }
+
+    fn bind_irqs(&self, request: IrqBind) -> Result<IrqSetAnswer, Errno> {
+        self.device.bind_irqs(request)
     }
 
     fn region_read(

@@ -13,9 +13,9 @@ use irqbroker_vfio_abi::VectorGrowth;
 use irqbroker_vfio_abi::block_set_irqs;
 use irqbroker_vfio_abi::pci_set_irqs;
 
+pub(crate) use crate::device::bindings::saved::SavedSlot;
 use crate::device::irq_request::Eventfd;
 use crate::device::irq_request::IrqRequest;
-pub(crate) use crate::device::bindings::saved::SavedSlot;
 use crate::head_event::HeadEvent;
 use crate::head_events::Opened;
 use crate::trigger::Trigger;

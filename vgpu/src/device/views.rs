@@ -2,13 +2,13 @@
 
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::IrqIndex;
-use irqbroker_vfio_abi::IrqSet;
 
 use crate::device::VgpuDevice;
 use crate::device::bindings::Bindings;
 use crate::device::bindings::Change;
 use crate::device::bindings::DISPLAY;
 use crate::device::gfx_user::GfxUser;
+use crate::device::irq_request::IrqRequest;
 use crate::device::state::Life;
 use crate::device::state::State;
 use crate::head_event::HeadEvent;
@@ -32,21 +32,18 @@ impl State {
         &mut self,
         instance: &VgpuInstance,
         place: usize,
-        request: &IrqSet<'_>,
+        mut request: IrqRequest<'_>,
     ) -> Result<(), Errno> {
         let Some(Some(view)) = self.views.get_mut(place) else {
             return Err(Errno::ENODEV);
         };
-        if request.index != VIEW_DISPLAY {
+        if request.header.index != VIEW_DISPLAY {
             return Err(Errno::EINVAL);
         }
         let head = view.head;
-        let request = IrqSet {
-            index: DISPLAY,
-            ..*request
-        };
+        request.header.index = DISPLAY;
         let mut changes = Vec::new();
-        let answer = view.bindings.set(&request, &mut changes);
+        let answer = view.bindings.set(request, &mut changes);
         self.advance(instance, head);
         for change in changes {
             self.take_over_view(place, head, change);
@@ -108,7 +105,7 @@ impl VgpuDevice {
         state.rearm(&self.instance, view.head);
     }
 
-    pub(crate) fn set_view_irqs(&self, place: usize, request: &IrqSet<'_>) -> Result<(), Errno> {
+    pub(crate) fn set_view_irqs(&self, place: usize, request: IrqRequest<'_>) -> Result<(), Errno> {
         let mut state = self.lock();
         let answer = state.set_view_irqs(&self.instance, place, request);
         if let Some(Some(view)) = state.views.get(place) {
