@@ -1,20 +1,59 @@
-//! What a VFIO display shows: its plane as a picture, and that as a PNG.
+//! What a VFIO display shows: its plane as a picture when it changes, as a PNG, and over VNC.
+//!
+//! ```text
+//!  device ──► eventfd ──► Display ──► Frame, Damage, Cursor ──► VncServer ──► viewers
+//!               one an event  │ fetches after an event only
+//!  device ──────────────► screenshot ──► Picture ──► PNG
+//! ```
 //!
 //! [`screenshot`] takes the picture of any [`Device`](irqbroker_vfio_abi::Device) that hands it out in a
-//! region (`VFIO_GFX_PLANE_TYPE_REGION`): the kernel's, a simulator, or a peer over a socket. Nothing of
-//! what the device tells is trusted.
+//! region (`VFIO_GFX_PLANE_TYPE_REGION`): the kernel's, a simulator, or a peer over a socket. A
+//! [`Display`] does so whenever the device's display interrupt says that there is something new to see,
+//! and a [`VncServer`] shows that to viewers. Nothing of what a device or a viewer tells is trusted.
 //!
-//! A display that is told of flips, and VNC, are not here yet.
+//! No timer decides when to look, no thread is started: an embedder polls
+//! [`Display::poll_fd`] or [`VncServer::poll_fd`] and calls `service`. What the events mean is said
+//! in `design/display-irq.md`, what a viewer is sent in `design/display.md`.
 #![forbid(unsafe_code)]
 
+mod cursor;
+mod damage;
+mod display;
+mod display_error;
+#[cfg(test)]
+mod fake;
+mod fetch;
+mod frame;
 mod picture;
 mod pixels;
+mod plan;
+mod plane;
+mod rect;
 mod screenshot;
 mod screenshot_error;
+mod surface;
+mod wait;
 
+pub use cursor::CURSOR_SIDE_MAX;
+pub use cursor::Cursor;
+pub use cursor::CursorShape;
+pub use damage::Damage;
+pub use display::Change;
+pub use display::CursorChange;
+pub use display::Display;
+pub use display::DisplayCounters;
+pub use display::PictureChange;
+pub use display_error::OpenError;
+pub use display_error::WaitError;
+pub use frame::Frame;
 pub use picture::DecodeError;
 pub use picture::EncodeError;
 pub use picture::Picture;
 pub use picture::SIDE_MAX;
+pub use plan::Binding;
+pub use plan::Fetches;
+pub use plan::Plan;
+pub use plan::PlanError;
+pub use rect::Rect;
 pub use screenshot::screenshot;
 pub use screenshot_error::ScreenshotError;

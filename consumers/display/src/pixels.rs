@@ -47,6 +47,21 @@ impl Layout {
         rgb.extend(pixels.flat_map(|pixel| self.rgb(pixel)));
     }
 
+    /// Writes the pixels of a line as `0x00rrggbb`, as many as both have.
+    pub(crate) fn words(self, line: &[u8], words: &mut [u32]) {
+        // The common one apart, where the compiler finds that it is a mask.
+        if self == Self::BlueFirst32 {
+            for (word, pixel) in words.iter_mut().zip(line.as_chunks::<4>().0) {
+                *word = u32::from_le_bytes(*pixel) & 0x00ff_ffff;
+            }
+            return;
+        }
+        for (word, pixel) in words.iter_mut().zip(line.chunks_exact(self.bytes())) {
+            let [red, green, blue] = self.rgb(pixel);
+            *word = u32::from_be_bytes([0, red, green, blue]);
+        }
+    }
+
     fn rgb(self, pixel: &[u8]) -> [u8; 3] {
         match (self, pixel) {
             (Self::BlueFirst32, &[blue, green, red, _])
@@ -98,6 +113,23 @@ mod tests {
         assert_eq!(pixel(b"XB24", &[1, 2, 3, 9]), [1, 2, 3]);
         assert_eq!(pixel(b"BX24", &[9, 1, 2, 3]), [1, 2, 3]);
         assert_eq!(pixel(b"RG24", &[3, 2, 1]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn words_are_the_pixels_of_append_in_one_number_each() {
+        let line: Vec<u8> = (1..=24).collect();
+        for fourcc in [b"XR24", b"AB24", b"BX24", b"RG24", b"RG16", b"XR15"] {
+            let layout = Layout::of(u32::from_le_bytes(*fourcc)).unwrap();
+            let mut words = vec![u32::MAX; line.len() / layout.bytes()];
+            layout.words(&line, &mut words);
+
+            let rgb: Vec<u8> = words
+                .iter()
+                .flat_map(|word| word.to_be_bytes()[1..].to_vec())
+                .collect();
+            assert_eq!(rgb, pixel(fourcc, &line));
+            assert!(words.iter().all(|&word| word <= 0x00ff_ffff));
+        }
     }
 
     #[test]

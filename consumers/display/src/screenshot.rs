@@ -8,12 +8,8 @@ use irqbroker_vfio_abi::PlaneType;
 use irqbroker_vfio_abi::RegionIndex;
 
 use crate::picture::Picture;
-use crate::picture::SIDE_MAX;
-use crate::pixels::Layout;
+use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
-
-/// `DRM_FORMAT_MOD_LINEAR`: line by line.
-const LINEAR: u64 = 0;
 
 /// Takes the picture that a device shows, line by line with reads of its region, which every device has.
 /// The guest may be drawing in it meanwhile.
@@ -42,43 +38,24 @@ fn read(
     region: RegionIndex,
     plane: &GfxPlaneInfo,
 ) -> Result<Picture, ScreenshotError> {
-    let &GfxPlaneInfo {
-        width,
-        height,
-        stride,
-        format,
-        modifier,
-        ..
-    } = plane;
-    let layout = match Layout::of(format) {
-        Some(layout) if modifier == LINEAR => layout,
-        _ => return Err(ScreenshotError::Format { format, modifier }),
-    };
-    let size = ScreenshotError::Size {
-        width,
-        height,
-        stride,
-    };
-    let len = usize::try_from(width).unwrap_or(usize::MAX);
-    let len = len.saturating_mul(layout.bytes());
-    let overlap = usize::try_from(stride).is_ok_and(|stride| stride < len);
-    if width > SIDE_MAX || height > SIDE_MAX || overlap {
-        return Err(size);
-    }
-    let mut line_of_bytes = vec![0; len];
+    let shown = Plane::of(plane)?;
+    let mut line_of_bytes = vec![0; shown.line_len()];
     // It grows with what the device really has.
     let mut rgb = Vec::new();
-    for line in 0..height {
-        let offset = u64::from(line) * u64::from(stride);
+    for line in 0..shown.height {
         let count = device
-            .region_read(region, offset, &mut line_of_bytes)
-            .map_err(|source| ScreenshotError::Read { line, source })?;
-        if count < len {
-            return Err(ScreenshotError::Short { line });
+            .region_read(region, shown.line_offset(line), &mut line_of_bytes)
+            .map_err(|source| ScreenshotError::Read {
+                line: line.into(),
+                source,
+            })?;
+        if count < line_of_bytes.len() {
+            return Err(ScreenshotError::Short { line: line.into() });
         }
-        layout.append(&line_of_bytes, &mut rgb);
+        shown.layout.append(&line_of_bytes, &mut rgb);
     }
-    Picture::new(width, height, rgb).ok_or(size)
+    let size = shown.size_error();
+    Picture::new(shown.width.into(), shown.height.into(), rgb).ok_or(size)
 }
 
 #[cfg(test)]

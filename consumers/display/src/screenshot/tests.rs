@@ -9,6 +9,7 @@ use irqbroker_vfio_abi::IrqSetAnswer;
 use irqbroker_vfio_abi::RegionInfo;
 
 use super::*;
+use crate::picture::SIDE_MAX;
 
 const XR24: u32 = u32::from_le_bytes(*b"XR24");
 const REGION: RegionIndex = RegionIndex(4);

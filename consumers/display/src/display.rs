@@ -1,0 +1,285 @@
+//! A display that is told when there is something new to see, and looks only then.
+
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use irqbroker_core::Wait;
+use irqbroker_vfio_abi::Device;
+use irqbroker_vfio_abi::GfxTransport;
+use irqbroker_vfio_abi::IrqSet;
+use rustix::event::EventfdFlags;
+use rustix::event::epoll;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+
+use crate::cursor::Cursor;
+use crate::damage::Damage;
+use crate::display_error::OpenError;
+use crate::display_error::WaitError;
+use crate::fetch::Fetched;
+use crate::fetch::Fetcher;
+use crate::frame::Frame;
+use crate::plan::Fetches;
+use crate::plan::Plan;
+use crate::screenshot_error::ScreenshotError;
+use crate::wait::timeout;
+
+/// How many events are taken from the kernel at once.
+const EVENTS: usize = 8;
+
+/// What is new since the service call before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// Of the picture.
+    pub picture: PictureChange,
+    /// Of the cursor.
+    pub cursor: CursorChange,
+    /// Whether a monitor was plugged in or unplugged, or may have been.
+    pub monitor: bool,
+}
+
+/// What is new of the picture.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PictureChange {
+    /// Nothing.
+    #[default]
+    None,
+    /// These parts of it.
+    Drawn(Damage),
+    /// It is another, of another size, or is there no more.
+    Replaced,
+}
+
+/// What is new of the cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CursorChange {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is elsewhere.
+    Moved,
+    /// It looks different, or has come or gone.
+    Shape,
+}
+
+/// What a display has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DisplayCounters {
+    /// Service calls that found an event.
+    pub wakeups: u64,
+    /// Times the primary plane was asked for.
+    pub fetches: u64,
+    /// Of these, those that found something new.
+    pub changes: u64,
+}
+
+/// What a head of a device shows, fetched when the device tells that it has changed.
+///
+/// Its events are bound from [`open`](Self::open) until it is dropped. It starts no thread and
+/// sets no timer: the embedder polls [`poll_fd`](Self::poll_fd).
+#[derive(Debug)]
+pub struct Display {
+    device: Arc<dyn Device>,
+    transport: GfxTransport,
+    plan: Plan,
+    /// One for each binding of the plan.
+    events: Vec<OwnedFd>,
+    epoll: OwnedFd,
+    fetcher: Fetcher,
+    frame: Option<Arc<Frame>>,
+    cursor: Option<Cursor>,
+    trouble: Option<ScreenshotError>,
+    counters: DisplayCounters,
+}
+
+impl Display {
+    /// Binds the events of a head. The first service call fetches what it shows.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]; nothing stays bound.
+    pub fn open(device: Arc<dyn Device>, head: u32) -> Result<Self, OpenError> {
+        let plan = Plan::find(&*device, head).map_err(|source| OpenError::Plan { source })?;
+        let transport = GfxTransport::Region;
+        device
+            .probe_gfx(transport)
+            .map_err(|source| OpenError::Transport { source })?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
+            .map_err(|source| OpenError::Fd { source })?;
+        let mut display = Self {
+            device,
+            transport,
+            plan,
+            events: Vec::new(),
+            epoll,
+            fetcher: Fetcher::default(),
+            frame: None,
+            cursor: None,
+            trouble: None,
+            counters: DisplayCounters::default(),
+        };
+        // What was bound when this fails is unbound by the drop.
+        display.bind()?;
+        Ok(display)
+    }
+
+    fn bind(&mut self) -> Result<(), OpenError> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        for (at, binding) in (0u64..).zip(&self.plan.bindings) {
+            // 1: what is shown already is something new, too.
+            let event =
+                rustix::event::eventfd(1, flags).map_err(|source| OpenError::Fd { source })?;
+            epoll::add(
+                &self.epoll,
+                &event,
+                epoll::EventData::new_u64(at),
+                EventFlags::IN,
+            )
+            .map_err(|source| OpenError::Fd { source })?;
+            let fds = [Some(event.as_fd())];
+            self.device
+                .set_irqs(&IrqSet::bind(self.plan.index, binding.sub_index, &fds))
+                .map_err(|source| OpenError::Bind {
+                    index: self.plan.index,
+                    sub_index: binding.sub_index,
+                    source,
+                })?;
+            self.events.push(event);
+        }
+        Ok(())
+    }
+
+    /// Readable when there is something to [`service`](Self::service).
+    #[must_use]
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// What is shown, if anything. A clone keeps this frame while the display goes on.
+    #[must_use]
+    pub const fn frame(&self) -> Option<&Arc<Frame>> {
+        self.frame.as_ref()
+    }
+
+    /// The cursor, if one is shown.
+    #[must_use]
+    pub const fn cursor(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
+    }
+
+    /// Why there is no picture, if the latest could not be fetched.
+    #[must_use]
+    pub const fn trouble(&self) -> Option<&ScreenshotError> {
+        self.trouble.as_ref()
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub const fn counters(&self) -> DisplayCounters {
+        self.counters
+    }
+
+    /// Fetches what the events that have come tell of.
+    ///
+    /// A picture that cannot be fetched is none: [`trouble`](Self::trouble) says why, and the next
+    /// event fetches anew.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError`]; the display is as good as before.
+    pub fn service(&mut self, wait: Wait) -> Result<Change, WaitError> {
+        let fetches = self.take_events(wait)?;
+        let mut change = Change {
+            monitor: fetches.monitor,
+            ..Change::default()
+        };
+        if fetches.primary {
+            change.picture = self.fetch_primary();
+        }
+        if fetches.cursor {
+            change.cursor = self.fetch_cursor();
+        }
+        Ok(change)
+    }
+
+    /// Empties the eventfds before anything is fetched: what happens from here on is told again.
+    fn take_events(&mut self, wait: Wait) -> Result<Fetches, WaitError> {
+        let mut fetches = Fetches::default();
+        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let ready = match epoll::wait(&self.epoll, &mut buffer, timeout(wait).as_ref()) {
+            Ok((ready, _)) => ready,
+            Err(Errno::INTR) => return Ok(fetches),
+            Err(source) => return Err(WaitError { source }),
+        };
+        for event in ready {
+            let Ok(at) = usize::try_from(event.data.u64()) else {
+                continue;
+            };
+            let bound = self.events.get(at).zip(self.plan.bindings.get(at));
+            if let Some((event, binding)) = bound {
+                // Whatever it counts, it says "at least one".
+                let _ = rustix::io::read(event, &mut [0; 8]);
+                fetches = fetches.with(binding.fetches);
+            }
+        }
+        self.counters.wakeups += u64::from(fetches != Fetches::default());
+        Ok(fetches)
+    }
+
+    fn fetch_primary(&mut self) -> PictureChange {
+        self.counters.fetches += 1;
+        self.trouble = None;
+        let shown = self.frame.is_some();
+        let fetched = self
+            .fetcher
+            .primary(&*self.device, self.transport, &mut self.frame);
+        let change = match fetched {
+            Ok(Fetched::Drawn(damage)) if damage.is_empty() => PictureChange::None,
+            Ok(Fetched::Drawn(damage)) => PictureChange::Drawn(damage),
+            Ok(Fetched::Replaced) => PictureChange::Replaced,
+            gone => {
+                self.trouble = gone.err();
+                self.frame = None;
+                if shown {
+                    PictureChange::Replaced
+                } else {
+                    PictureChange::None
+                }
+            }
+        };
+        self.counters.changes += u64::from(change != PictureChange::None);
+        change
+    }
+
+    /// A cursor that cannot be read is none: the picture is there without it.
+    fn fetch_cursor(&mut self) -> CursorChange {
+        let before = self.cursor.take();
+        let fetched = self.fetcher.cursor(&*self.device, self.transport);
+        self.cursor = fetched.unwrap_or_else(|error| {
+            tracing::debug!(%error, "no cursor");
+            None
+        });
+        match (&before, &self.cursor) {
+            (None, None) => CursorChange::None,
+            (Some(before), Some(now)) if before == now => CursorChange::None,
+            (Some(before), Some(now)) if before.shape == now.shape => CursorChange::Moved,
+            _ => CursorChange::Shape,
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        for binding in self.plan.bindings.iter().take(self.events.len()) {
+            let unbind = IrqSet::bind(self.plan.index, binding.sub_index, &[None]);
+            // A device that is gone signals nothing either.
+            let _ = self.device.set_irqs(&unbind);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

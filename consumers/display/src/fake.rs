@@ -1,0 +1,277 @@
+//! A display in memory, for tests: what it shows is set, and its events are signalled by hand.
+
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use irqbroker_vfio_abi::Device;
+use irqbroker_vfio_abi::DeviceFlags;
+use irqbroker_vfio_abi::DeviceInfo;
+use irqbroker_vfio_abi::DisplayEvent;
+use irqbroker_vfio_abi::DisplayEventKind;
+use irqbroker_vfio_abi::Errno;
+use irqbroker_vfio_abi::GfxPlaneInfo;
+use irqbroker_vfio_abi::GfxSurface;
+use irqbroker_vfio_abi::GfxTransport;
+use irqbroker_vfio_abi::IrqCapability;
+use irqbroker_vfio_abi::IrqData;
+use irqbroker_vfio_abi::IrqFlags;
+use irqbroker_vfio_abi::IrqIndex;
+use irqbroker_vfio_abi::IrqInfo;
+use irqbroker_vfio_abi::IrqSet;
+use irqbroker_vfio_abi::IrqSetAnswer;
+use irqbroker_vfio_abi::IrqType;
+use irqbroker_vfio_abi::PlaneMask;
+use irqbroker_vfio_abi::PlaneType;
+use irqbroker_vfio_abi::RegionFlags;
+use irqbroker_vfio_abi::RegionIndex;
+use irqbroker_vfio_abi::RegionInfo;
+
+/// Events of the one head.
+pub(crate) const REFRESH: usize = 0;
+pub(crate) const CURSOR: usize = 1;
+pub(crate) const HOTPLUG: usize = 2;
+
+/// Bytes of each plane's region.
+const SIZE: usize = 1 << 20;
+const XR24: u32 = u32::from_le_bytes(*b"XR24");
+const AR24: u32 = u32::from_le_bytes(*b"AR24");
+
+#[derive(Debug)]
+struct State {
+    primary: Option<GfxPlaneInfo>,
+    cursor: Option<GfxPlaneInfo>,
+    bound: [Option<OwnedFd>; 3],
+    /// Sub-index that refuses to be bound.
+    refuses: Option<u32>,
+    queries: u32,
+}
+
+/// Region 0 is the primary plane's and has a file, region 1 the cursor's and has none.
+#[derive(Debug)]
+pub(crate) struct FakeDisplay {
+    file: OwnedFd,
+    cursor: Mutex<Vec<u8>>,
+    state: Mutex<State>,
+}
+
+impl FakeDisplay {
+    /// It shows nothing.
+    pub(crate) fn new() -> Self {
+        let file = rustix::fs::memfd_create("fake", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, SIZE as u64).unwrap();
+        Self {
+            file,
+            cursor: Mutex::new(vec![0; SIZE]),
+            state: Mutex::new(State {
+                primary: None,
+                cursor: None,
+                bound: [const { None }; 3],
+                refuses: None,
+                queries: 0,
+            }),
+        }
+    }
+
+    /// Shows a picture in which pixel (x, y) is `color(x, y)`; tells nobody.
+    pub(crate) fn show(&self, width: u32, height: u32, color: impl Fn(u32, u32) -> u32) {
+        // A gap of two pixels between the lines.
+        let stride = (width + 2) * 4;
+        for y in 0..height {
+            let line: Vec<u8> = (0..width).flat_map(|x| color(x, y).to_le_bytes()).collect();
+            rustix::io::pwrite(&self.file, &line, u64::from(y * stride)).unwrap();
+        }
+        self.state().primary = Some(GfxPlaneInfo {
+            format: XR24,
+            width,
+            height,
+            stride,
+            size: stride * height,
+            surface: GfxSurface::Region(RegionIndex(0)),
+            ..GfxPlaneInfo::disabled(PlaneType::PRIMARY, GfxTransport::Region)
+        });
+    }
+
+    /// Changes one pixel of the picture; tells nobody.
+    pub(crate) fn draw(&self, x: u32, y: u32, color: u32) {
+        let stride = self.state().primary.unwrap().stride;
+        let at = u64::from(y * stride + x * 4);
+        rustix::io::pwrite(&self.file, &color.to_le_bytes(), at).unwrap();
+    }
+
+    /// Changes what is told of the primary plane.
+    pub(crate) fn tell(&self, change: impl FnOnce(&mut GfxPlaneInfo)) {
+        change(self.state().primary.as_mut().unwrap());
+    }
+
+    /// Shows nothing.
+    pub(crate) fn hide(&self) {
+        self.state().primary = None;
+    }
+
+    /// Shows a cursor of one color with alpha, whose edge is at (x, y).
+    pub(crate) fn point(&self, x: i32, y: i32, side: u32, argb: u32) {
+        let mut memory = self.cursor.lock().unwrap();
+        for pixel in memory.chunks_exact_mut(4) {
+            pixel.copy_from_slice(&argb.to_le_bytes());
+        }
+        self.state().cursor = Some(GfxPlaneInfo {
+            format: AR24,
+            width: side,
+            height: side,
+            stride: side * 4,
+            size: side * side * 4,
+            x_pos: x.cast_unsigned(),
+            y_pos: y.cast_unsigned(),
+            x_hot: 1,
+            y_hot: 2,
+            surface: GfxSurface::Region(RegionIndex(1)),
+            ..GfxPlaneInfo::disabled(PlaneType::CURSOR, GfxTransport::Region)
+        });
+    }
+
+    /// Hides the cursor.
+    pub(crate) fn hide_cursor(&self) {
+        self.state().cursor = None;
+    }
+
+    /// Refuses to bind this sub-index.
+    pub(crate) fn refuse(&self, sub_index: u32) {
+        self.state().refuses = Some(sub_index);
+    }
+
+    /// Signals an event.
+    pub(crate) fn signal(&self, event: usize) {
+        if let Some(bound) = &self.state().bound[event] {
+            rustix::io::write(bound, &1u64.to_ne_bytes()).unwrap();
+        }
+    }
+
+    /// How many events are bound.
+    pub(crate) fn bound(&self) -> usize {
+        self.state().bound.iter().flatten().count()
+    }
+
+    /// How often a plane was asked for.
+    pub(crate) fn queries(&self) -> u32 {
+        self.state().queries
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Device for FakeDisplay {
+    fn info(&self) -> Result<DeviceInfo, Errno> {
+        Ok(DeviceInfo {
+            flags: DeviceFlags::empty(),
+            num_regions: 2,
+            num_irqs: 6,
+            capabilities: Vec::new(),
+        })
+    }
+
+    fn region_info(&self, index: RegionIndex) -> Result<RegionInfo, Errno> {
+        Ok(RegionInfo {
+            index,
+            flags: RegionFlags::READ,
+            size: SIZE as u64,
+            offset: 0,
+            capabilities: Vec::new(),
+        })
+    }
+
+    fn irq_info(&self, index: IrqIndex) -> Result<IrqInfo, Errno> {
+        if index != IrqIndex(5) {
+            return Err(Errno::EINVAL);
+        }
+        let event = |sub_index, kind, planes| DisplayEvent {
+            sub_index,
+            kind,
+            head: 0,
+            planes,
+        };
+        let events = vec![
+            event(0, DisplayEventKind::REFRESH, PlaneMask::PRIMARY),
+            event(1, DisplayEventKind::FLIP, PlaneMask::CURSOR),
+            event(2, DisplayEventKind::HOTPLUG, PlaneMask::empty()),
+        ];
+        Ok(IrqInfo {
+            index,
+            flags: IrqFlags::EVENTFD | IrqFlags::MASKABLE,
+            count: 3,
+            capabilities: vec![
+                IrqCapability::Type(IrqType::GFX_DISPLAY),
+                IrqCapability::Display(events),
+            ],
+        })
+    }
+
+    fn set_irqs(&self, request: &IrqSet<'_>) -> Result<IrqSetAnswer, Errno> {
+        let mut state = self.state();
+        let IrqData::Eventfds(fds) = request.data else {
+            return Err(Errno::EINVAL);
+        };
+        if state.refuses == Some(request.start) {
+            return Err(Errno::EBUSY);
+        }
+        for (at, fd) in (request.start as usize..).zip(fds) {
+            state.bound[at] = fd.map(|fd| fd.try_clone_to_owned().unwrap());
+        }
+        Ok(IrqSetAnswer::Done)
+    }
+
+    fn region_read(
+        &self,
+        index: RegionIndex,
+        offset: u64,
+        data: &mut [u8],
+    ) -> Result<usize, Errno> {
+        // The other has a file.
+        assert_eq!(index, RegionIndex(1));
+        let memory = self.cursor.lock().unwrap();
+        let rest = &memory[usize::try_from(offset).unwrap()..];
+        let len = rest.len().min(data.len());
+        data[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn region_write(&self, _: RegionIndex, _: u64, _: &[u8]) -> Result<usize, Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    fn reset(&self) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    fn region_fd(&self, index: RegionIndex) -> Option<BorrowedFd<'_>> {
+        use std::os::fd::AsFd;
+        (index == RegionIndex(0)).then_some(self.file.as_fd())
+    }
+
+    fn probe_gfx(&self, transport: GfxTransport) -> Result<(), Errno> {
+        match transport {
+            GfxTransport::Region => Ok(()),
+            GfxTransport::Dmabuf => Err(Errno::EINVAL),
+        }
+    }
+
+    fn query_gfx_plane(
+        &self,
+        transport: GfxTransport,
+        plane: PlaneType,
+    ) -> Result<GfxPlaneInfo, Errno> {
+        self.probe_gfx(transport)?;
+        let mut state = self.state();
+        state.queries += 1;
+        let shown = match plane {
+            PlaneType::PRIMARY => state.primary,
+            PlaneType::CURSOR => state.cursor,
+            _ => return Err(Errno::EINVAL),
+        };
+        Ok(shown.unwrap_or(GfxPlaneInfo::disabled(plane, transport)))
+    }
+}

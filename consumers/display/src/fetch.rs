@@ -1,0 +1,202 @@
+//! Reading what a plane shows, and finding what is new in it.
+
+use std::sync::Arc;
+
+use irqbroker_vfio_abi::Device;
+use irqbroker_vfio_abi::GfxPlaneInfo;
+use irqbroker_vfio_abi::GfxSurface;
+use irqbroker_vfio_abi::GfxTransport;
+use irqbroker_vfio_abi::PlaneType;
+
+use crate::cursor::CURSOR_SIDE_MAX;
+use crate::cursor::Cursor;
+use crate::cursor::CursorShape;
+use crate::damage::Damage;
+use crate::damage::TILE_WIDTH;
+use crate::frame::Frame;
+use crate::plane::Plane;
+use crate::screenshot_error::ScreenshotError;
+use crate::surface::Surface;
+
+/// How much is read at once: it stays in a core's own cache until it has been compared.
+const READ_BYTES: usize = 256 << 10;
+
+/// What came of reading the primary plane.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    /// The plane shows nothing.
+    Nothing,
+    /// A picture of another size than before; the frame is it.
+    Replaced,
+    /// This is new in the frame.
+    Drawn(Damage),
+}
+
+/// Reads planes; keeps its buffers from one time to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Fetcher {
+    bytes: Vec<u8>,
+    line: Vec<u32>,
+}
+
+impl Fetcher {
+    /// Brings `frame` up to what the primary plane shows. After an error it may be half of each.
+    pub(crate) fn primary(
+        &mut self,
+        device: &dyn Device,
+        transport: GfxTransport,
+        frame: &mut Option<Arc<Frame>>,
+    ) -> Result<Fetched, ScreenshotError> {
+        let info = query(device, transport, PlaneType::PRIMARY)?;
+        if info.is_disabled() {
+            return Ok(Fetched::Nothing);
+        }
+        let plane = Plane::of(&info)?;
+        let surface = surface(device, &info)?;
+        let size = (plane.width, plane.height);
+        let known = frame
+            .take()
+            .filter(|frame| (frame.width(), frame.height()) == size);
+        let replaced = known.is_none();
+        let known = known.unwrap_or_else(|| Arc::new(Frame::black(size.0, size.1)));
+        let known = frame.insert(known);
+        let mut damage = Damage::none(size.0, size.1);
+        for_each_line(&mut self.bytes, &surface, &plane, |y, bytes| {
+            self.line.resize(size.0.into(), 0);
+            plane.layout.words(bytes, &mut self.line);
+            update(known, y, &self.line, &mut damage);
+        })?;
+        Ok(if replaced {
+            Fetched::Replaced
+        } else {
+            Fetched::Drawn(damage)
+        })
+    }
+
+    /// What the cursor plane shows; none if it shows nothing or there is no such plane.
+    pub(crate) fn cursor(
+        &mut self,
+        device: &dyn Device,
+        transport: GfxTransport,
+    ) -> Result<Option<Cursor>, ScreenshotError> {
+        // A driver without this plane says so by an error.
+        let Ok(info) = query(device, transport, PlaneType::CURSOR) else {
+            return Ok(None);
+        };
+        if info.is_disabled() {
+            return Ok(None);
+        }
+        let plane = Plane::of(&info)?;
+        if plane.width > CURSOR_SIDE_MAX || plane.height > CURSOR_SIDE_MAX {
+            return Err(plane.size_error());
+        }
+        let mut argb = Vec::with_capacity(usize::from(plane.width) * usize::from(plane.height));
+        let alpha = has_alpha(info.format);
+        for_each_line(
+            &mut self.bytes,
+            &surface(device, &info)?,
+            &plane,
+            |_, bytes| {
+                self.line.resize(plane.width.into(), 0);
+                plane.layout.words(bytes, &mut self.line);
+                let opacity = bytes.chunks_exact(plane.layout.bytes()).map(|pixel| {
+                    // Both formats with alpha have it last.
+                    let last = pixel.last().copied().unwrap_or(u8::MAX);
+                    if alpha { last } else { u8::MAX }
+                });
+                let pixels = self.line.iter().zip(opacity);
+                argb.extend(pixels.map(|(pixel, alpha)| pixel | u32::from(alpha) << 24));
+            },
+        )?;
+        let (x_hot, y_hot) = info.hotspot().unwrap_or_default();
+        let within = |hot: u32, side: u16| u16::try_from(hot).unwrap_or(side).min(side - 1);
+        Ok(Some(Cursor {
+            shape: Arc::new(CursorShape {
+                width: plane.width,
+                height: plane.height,
+                x_hot: within(x_hot, plane.width),
+                y_hot: within(y_hot, plane.height),
+                argb,
+            }),
+            x: info.x_pos.cast_signed(),
+            y: info.y_pos.cast_signed(),
+        }))
+    }
+}
+
+fn query(
+    device: &dyn Device,
+    transport: GfxTransport,
+    plane: PlaneType,
+) -> Result<GfxPlaneInfo, ScreenshotError> {
+    device
+        .query_gfx_plane(transport, plane)
+        .map_err(|source| ScreenshotError::Query { source })
+}
+
+fn surface<'a>(
+    device: &'a dyn Device,
+    info: &GfxPlaneInfo,
+) -> Result<Surface<'a>, ScreenshotError> {
+    match info.surface {
+        GfxSurface::Region(region) => Surface::of_region(device, region)
+            .map_err(|source| ScreenshotError::Read { line: 0, source }),
+        GfxSurface::Dmabuf(_) => Err(ScreenshotError::Surface),
+    }
+}
+
+/// Reads a picture's lines from the top, as many at once as fit.
+fn for_each_line(
+    bytes: &mut Vec<u8>,
+    surface: &Surface<'_>,
+    plane: &Plane,
+    mut line: impl FnMut(u16, &[u8]),
+) -> Result<(), ScreenshotError> {
+    let len = plane.line_len();
+    let stride = usize::try_from(plane.stride).unwrap_or(usize::MAX);
+    let at_once = u16::try_from(READ_BYTES / stride)
+        .unwrap_or(u16::MAX)
+        .max(1);
+    let mut y = 0;
+    while y < plane.height {
+        let lines = at_once.min(plane.height - y);
+        // What is between the last line and the next is not read.
+        let wanted = usize::from(lines - 1) * stride + len;
+        bytes.resize(wanted, 0);
+        let count = surface
+            .read(plane.line_offset(y), bytes)
+            .map_err(|source| ScreenshotError::Read {
+                line: y.into(),
+                source,
+            })?;
+        for (at, pixels) in (y..).zip(bytes.chunks(stride)) {
+            if count < usize::from(at - y) * stride + len {
+                return Err(ScreenshotError::Short { line: at.into() });
+            }
+            line(at, &pixels[..len]);
+        }
+        y += lines;
+    }
+    Ok(())
+}
+
+/// Takes over a line, and marks the tiles in which it differs.
+fn update(frame: &mut Arc<Frame>, y: u16, line: &[u32], damage: &mut Damage) {
+    if frame.line(y) == line {
+        return;
+    }
+    // A viewer that is still being sent the frame before keeps it, and this becomes another.
+    let old = Arc::make_mut(frame).line_mut(y);
+    let tile = usize::from(TILE_WIDTH);
+    let tiles = (0..).step_by(tile).zip(line.chunks(tile));
+    for ((x, new), old) in tiles.zip(old.chunks_mut(tile)) {
+        if new != old {
+            old.copy_from_slice(new);
+            damage.mark_tile(x, y);
+        }
+    }
+}
+
+fn has_alpha(format: u32) -> bool {
+    matches!(&format.to_le_bytes(), b"AR24" | b"AB24")
+}

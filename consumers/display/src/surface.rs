@@ -1,0 +1,71 @@
+//! Where a plane's pixels are read from.
+
+use std::os::fd::BorrowedFd;
+
+use irqbroker_vfio_abi::Device;
+use irqbroker_vfio_abi::Errno;
+use irqbroker_vfio_abi::RegionIndex;
+
+/// What a picture is read from.
+#[derive(Debug)]
+pub(crate) enum Surface<'a> {
+    /// The file a region is mapped from, which needs no request to the device.
+    File {
+        fd: BorrowedFd<'a>,
+        /// Where the region begins in it.
+        offset: u64,
+        /// Bytes of the region: what is beyond is not its.
+        size: u64,
+    },
+    /// A region that has no file.
+    Region {
+        device: &'a dyn Device,
+        region: RegionIndex,
+    },
+}
+
+impl<'a> Surface<'a> {
+    /// The region's file, if it has one. Asked anew each time: it may lie elsewhere by now.
+    pub(crate) fn of_region(device: &'a dyn Device, region: RegionIndex) -> Result<Self, Errno> {
+        let Some(fd) = device.region_fd(region) else {
+            return Ok(Self::Region { device, region });
+        };
+        let info = device.region_info(region)?;
+        Ok(Self::File {
+            fd,
+            offset: info.offset,
+            size: info.size,
+        })
+    }
+
+    /// Reads from `at` on, and returns how many bytes that were: less only at the end.
+    pub(crate) fn read(&self, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let from = at.checked_add(done as u64).ok_or(Errno::EINVAL)?;
+            let count = self.read_some(from, &mut bytes[done..])?;
+            if count == 0 {
+                break;
+            }
+            done += count.min(bytes.len() - done);
+        }
+        Ok(done)
+    }
+
+    fn read_some(&self, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
+        match *self {
+            Self::Region { device, region } => device.region_read(region, at, bytes),
+            Self::File { fd, offset, size } => {
+                let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
+                let len = left.min(bytes.len());
+                let from = offset.checked_add(at).ok_or(Errno::EINVAL)?;
+                loop {
+                    match rustix::io::pread(fd, &mut bytes[..len], from) {
+                        Err(rustix::io::Errno::INTR) => {}
+                        read => return Ok(read?),
+                    }
+                }
+            }
+        }
+    }
+}
