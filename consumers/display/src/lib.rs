@@ -24,6 +24,9 @@ mod display_error;
 mod fake;
 mod fetch;
 mod frame;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod picture;
 mod pixels;
 mod plan;
@@ -32,6 +35,7 @@ mod rect;
 mod screenshot;
 mod screenshot_error;
 mod surface;
+mod vnc;
 mod wait;
 
 pub use cursor::CURSOR_SIDE_MAX;
@@ -57,3 +61,14 @@ pub use plan::PlanError;
 pub use rect::Rect;
 pub use screenshot::screenshot;
 pub use screenshot_error::ScreenshotError;
+pub use vnc::BindError;
+pub use vnc::Exposure;
+pub use vnc::Password;
+pub use vnc::PasswordError;
+pub use vnc::ProtocolError;
+pub use vnc::Security;
+pub use vnc::ServiceError;
+pub use vnc::VncCounters;
+pub use vnc::VncLimits;
+pub use vnc::VncOptions;
+pub use vnc::VncServer;

@@ -1,0 +1,148 @@
+//! Pixels as a viewer takes them; the compression is the library's.
+
+use std::io;
+
+use flate2::Compress;
+use flate2::Compression;
+use rfb_encodings::encode_zrle_persistent;
+use rfb_encodings::tight::encode_tight_rects;
+
+use super::format::Format;
+use super::tight::TightStreams;
+use crate::frame::Frame;
+use crate::rect::Rect;
+
+/// Tight without JPEG.
+const LOSSLESS: u8 = 10;
+/// Of Tight's ten levels the fastest that compresses.
+const LEVEL: u8 = 1;
+
+/// How pixels are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Raw,
+    /// Tight without JPEG, of 24-bit colors; of as many rectangles as it finds best.
+    Tight,
+    Zrle,
+}
+
+impl Encoding {
+    /// Its number on the wire.
+    const fn number(self) -> i32 {
+        match self {
+            Self::Raw => rfb_encodings::ENCODING_RAW,
+            Self::Tight => rfb_encodings::ENCODING_TIGHT,
+            Self::Zrle => rfb_encodings::ENCODING_ZRLE,
+        }
+    }
+
+    /// That of a number, if it is one that is sent.
+    pub(super) fn of_number(number: i32) -> Option<Self> {
+        [Self::Raw, Self::Tight, Self::Zrle]
+            .into_iter()
+            .find(|encoding| encoding.number() == number)
+    }
+}
+
+/// The compressors of a viewer, whose state goes on from one rectangle to the next.
+#[derive(Debug, Default)]
+pub(super) struct Encoder {
+    zrle: Option<Compress>,
+    tight: TightStreams,
+    pixels: Vec<u8>,
+}
+
+impl Encoder {
+    /// Appends a part of a frame with its header; what is beyond the frame is black.
+    ///
+    /// # Errors
+    ///
+    /// The compressor failed; the viewer can be sent no more.
+    pub(super) fn append(
+        &mut self,
+        encoding: Encoding,
+        format: Format,
+        frame: &Frame,
+        part: Rect,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        match encoding {
+            Encoding::Raw => {
+                header(part, encoding.number(), out);
+                lines(frame, part, |line| format.append(line, out));
+            }
+            Encoding::Zrle => {
+                self.pixels.clear();
+                lines(frame, part, |line| format.append(line, &mut self.pixels));
+                let stream = self
+                    .zrle
+                    .get_or_insert_with(|| Compress::new(Compression::fast(), true));
+                let encoded = encode_zrle_persistent(
+                    &self.pixels,
+                    part.width,
+                    part.height,
+                    &format.of_library(),
+                    stream,
+                )?;
+                header(part, encoding.number(), out);
+                out.extend(encoded);
+            }
+            Encoding::Tight => {
+                self.pixels.clear();
+                lines(frame, part, |line| {
+                    self.pixels.extend(line.iter().flat_map(|pixel| {
+                        let [_, red, green, blue] = pixel.to_be_bytes();
+                        [red, green, blue, 0]
+                    }));
+                });
+                let encoded = encode_tight_rects(
+                    &self.pixels,
+                    part.width,
+                    part.height,
+                    LOSSLESS,
+                    LEVEL,
+                    &format.of_library(),
+                    &mut self.tight,
+                );
+                for (x, y, width, height, bytes) in encoded {
+                    let (x, y) = (part.x + x, part.y + y);
+                    let piece = Rect {
+                        x,
+                        y,
+                        width,
+                        height,
+                    };
+                    header(piece, encoding.number(), out);
+                    out.extend(bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Begins a rectangle of an update.
+pub(super) fn header(part: Rect, encoding: i32, out: &mut Vec<u8>) {
+    for word in [part.x, part.y, part.width, part.height] {
+        out.extend(word.to_be_bytes());
+    }
+    out.extend(encoding.to_be_bytes());
+}
+
+/// Hands out the lines of a part of a frame.
+fn lines(frame: &Frame, part: Rect, mut each: impl FnMut(&[u32])) {
+    let mut padded = Vec::new();
+    let from = usize::from(part.x);
+    let end = from + usize::from(part.width);
+    for y in part.y..=part.y.saturating_add(part.height - 1) {
+        if let Some(line) = frame.line(y).get(from..end) {
+            each(line);
+        } else {
+            let there = frame.line(y).get(from..).unwrap_or_default();
+            padded.clear();
+            padded.extend(there);
+            padded.resize(part.width.into(), 0);
+            each(&padded);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What all viewers are shown.
+
+use std::sync::Arc;
+
+use crate::cursor::CursorShape;
+use crate::frame::Frame;
+
+/// What a viewer sees of a head that has shown nothing yet, pixels.
+const DARK: (u16, u16) = (640, 480);
+
+/// What there is to see now.
+#[derive(Debug, Clone)]
+pub(super) struct Screen {
+    pub(super) frame: Arc<Frame>,
+    /// How the cursor looks; none while it is hidden.
+    pub(super) cursor: Option<Arc<CursorShape>>,
+    /// Where it points.
+    pub(super) pointer: Option<(u16, u16)>,
+}
+
+impl Screen {
+    /// A black one.
+    pub(super) fn dark() -> Self {
+        Self {
+            frame: Arc::new(Frame::black(DARK.0, DARK.1)),
+            cursor: None,
+            pointer: None,
+        }
+    }
+
+    pub(super) fn size(&self) -> (u16, u16) {
+        (self.frame.width(), self.frame.height())
+    }
+}

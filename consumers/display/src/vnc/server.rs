@@ -1,0 +1,464 @@
+//! A head of a device for viewers, serviced by the embedder's own loop.
+
+use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::net::TcpListener;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use irqbroker_core::Wait;
+use irqbroker_vfio_abi::Device;
+use rustix::event::epoll;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use rustix::net::sockopt;
+
+use super::client::Client;
+use super::client::Ended;
+use super::error::BindError;
+use super::error::ProtocolError;
+use super::error::ServiceError;
+use super::limits::VncLimits;
+use super::password;
+use super::screen::Screen;
+use super::security::Exposure;
+use super::security::Security;
+use super::session::Terms;
+use super::timer::Timer;
+use crate::display::Change;
+use crate::display::CursorChange;
+use crate::display::Display;
+use crate::display::DisplayCounters;
+use crate::display::PictureChange;
+use crate::frame::Frame;
+use crate::plan::Plan;
+use crate::wait::timeout;
+
+const LISTENER: u64 = 0;
+const TIMER: u64 = 1;
+const DISPLAY: u64 = 2;
+/// Each has a number of its own, never given twice.
+const FIRST_CLIENT: u64 = 3;
+/// How many events are taken from the kernel at once.
+const EVENTS: usize = 32;
+/// How much is taken of one viewer before it is the others' turn.
+const RECEIVE_MAX: usize = 16 << 10;
+
+/// What a server is made with.
+#[derive(Debug, Clone)]
+pub struct VncOptions {
+    /// Which head is shown.
+    pub head: u32,
+    /// What viewers may show as their window's title.
+    pub name: String,
+    /// Who may look.
+    pub security: Security,
+    /// From where.
+    pub exposure: Exposure,
+    /// How much a viewer may take.
+    pub limits: VncLimits,
+}
+
+impl VncOptions {
+    /// The first head, for this host only.
+    #[must_use]
+    pub fn new(security: Security) -> Self {
+        Self {
+            head: 0,
+            name: "irqbroker".to_owned(),
+            security,
+            exposure: Exposure::default(),
+            limits: VncLimits::default(),
+        }
+    }
+}
+
+/// What a server has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VncCounters {
+    /// Service calls that found something to do.
+    pub wakeups: u64,
+    /// Viewers that came and were heard.
+    pub accepted: u64,
+    /// Viewers closed at once because there were enough.
+    pub turned_away: u64,
+    /// Wrong passwords.
+    pub wrong_passwords: u64,
+    /// Viewers left for another error of theirs.
+    pub broken: u64,
+    /// Viewers left because they were too slow.
+    pub stalled: u64,
+    /// What the displays opened so far have done.
+    pub display: DisplayCounters,
+}
+
+/// Shows a head of a device to viewers.
+///
+/// The display's events are bound while there is a viewer behind its handshake, and at no other
+/// time. A timer is armed while a viewer is in its handshake or takes nothing, for no other
+/// purpose.
+#[derive(Debug)]
+pub struct VncServer {
+    device: Arc<dyn Device>,
+    options: VncOptions,
+    name: Arc<str>,
+    listener: TcpListener,
+    address: SocketAddr,
+    epoll: OwnedFd,
+    timer: Timer,
+    display: Option<Display>,
+    screen: Screen,
+    clients: BTreeMap<u64, Client>,
+    next_client: u64,
+    /// Wrong passwords since the last right one, and when the last of them came.
+    failures: u32,
+    failed: Option<Instant>,
+    counters: VncCounters,
+}
+
+impl VncServer {
+    /// Listens on an address; port 0 takes one that is free.
+    ///
+    /// # Errors
+    ///
+    /// See [`BindError`].
+    pub fn bind(
+        address: SocketAddr,
+        device: Arc<dyn Device>,
+        options: VncOptions,
+    ) -> Result<Self, BindError> {
+        let loopback = address.ip().to_canonical().is_loopback();
+        if !loopback && options.exposure == Exposure::Loopback {
+            return Err(BindError::Exposed { address });
+        }
+        if !loopback && options.security == Security::None {
+            return Err(BindError::Open { address });
+        }
+        let head = options.head;
+        Plan::find(&*device, head).map_err(|source| BindError::Display { head, source })?;
+        let listen = |source| BindError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let fd = |source| BindError::Fd { source };
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(fd)?;
+        let timer = Timer::new().map_err(fd)?;
+        watch(&epoll, &listener, LISTENER).map_err(fd)?;
+        watch(&epoll, &timer, TIMER).map_err(fd)?;
+        Ok(Self {
+            device,
+            name: Arc::from(options.name.as_str()),
+            options,
+            listener,
+            address,
+            epoll,
+            timer,
+            display: None,
+            screen: Screen::dark(),
+            clients: BTreeMap::new(),
+            next_client: FIRST_CLIENT,
+            failures: 0,
+            failed: None,
+            counters: VncCounters::default(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Readable when there is something to [`service`](Self::service).
+    #[must_use]
+    pub fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// How many viewers there are.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> VncCounters {
+        let open = self.display.as_ref().map(Display::counters);
+        VncCounters {
+            display: sum(self.counters.display, open.unwrap_or_default()),
+            ..self.counters
+        }
+    }
+
+    /// Does what there is to do. Beyond `wait` it never blocks, whatever a viewer does or leaves
+    /// undone, unless the device does.
+    ///
+    /// # Errors
+    ///
+    /// See [`ServiceError`].
+    pub fn service(&mut self, wait: Wait) -> Result<(), ServiceError> {
+        let mut buffer = [MaybeUninit::uninit(); EVENTS];
+        let events = match epoll::wait(&self.epoll, &mut buffer, timeout(wait).as_ref()) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(()),
+            Err(source) => return Err(ServiceError::Wait { source }),
+        };
+        self.counters.wakeups += u64::from(!events.is_empty());
+        let is = |word| events.iter().any(|event| event.data.u64() == word);
+        let (listener, timer, display) = (is(LISTENER), is(TIMER), is(DISPLAY));
+        if timer {
+            self.timer.clear();
+        }
+        for event in &*events {
+            self.receive(event.data.u64(), event.flags);
+        }
+        self.follow_viewers()?;
+        if display {
+            self.service_display()?;
+        }
+        self.send_all();
+        self.leave_slow();
+        if !self
+            .clients
+            .values()
+            .any(|client| client.session.is_running())
+        {
+            self.close_display();
+        }
+        let accepted = if listener { self.accept() } else { Ok(()) };
+        let limits = self.options.limits;
+        let deadlines = self
+            .clients
+            .values()
+            .filter_map(|client| client.deadline(&limits));
+        self.timer.set(deadlines.min());
+        accepted
+    }
+
+    /// Takes what a viewer has sent.
+    fn receive(&mut self, id: u64, ready: EventFlags) {
+        let readable = EventFlags::IN | EventFlags::HUP | EventFlags::ERR;
+        if !ready.intersects(readable) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let was_let_in = client.session.is_running();
+        let mut buffer = [0; RECEIVE_MAX];
+        match client.receive(&mut buffer) {
+            Ok(()) if !was_let_in && client.session.is_running() => self.failures = 0,
+            Ok(()) => {}
+            Err(ended) => self.leave(id, &ended),
+        }
+    }
+
+    /// Opens the display once somebody looks, so that there is a size to tell.
+    fn follow_viewers(&mut self) -> Result<(), ServiceError> {
+        let looked_at = self
+            .clients
+            .values()
+            .any(|client| client.session.is_running());
+        if !looked_at || self.display.is_some() {
+            return Ok(());
+        }
+        let opened = Display::open(Arc::clone(&self.device), self.options.head)
+            .map_err(|source| ServiceError::Open { source })
+            .and_then(|display| {
+                watch(&self.epoll, &display.poll_fd(), DISPLAY)
+                    .map_err(|source| ServiceError::Wait { source })?;
+                Ok(display)
+            });
+        match opened {
+            Ok(display) => {
+                self.display = Some(display);
+                self.service_display()
+            }
+            Err(error) => {
+                self.clients
+                    .retain(|_, client| !client.session.is_running());
+                Err(error)
+            }
+        }
+    }
+
+    fn close_display(&mut self) {
+        if let Some(display) = self.display.take() {
+            self.counters.display = sum(self.counters.display, display.counters());
+            // Its epoll set leaves this one when it is closed, here.
+            drop(display);
+            self.screen = Screen::dark();
+        }
+    }
+
+    fn service_display(&mut self) -> Result<(), ServiceError> {
+        let Some(display) = &mut self.display else {
+            return Ok(());
+        };
+        let change = display
+            .service(Wait::No)
+            .map_err(|source| ServiceError::Display { source })?;
+        if let Some(trouble) = display.trouble() {
+            tracing::debug!(%trouble, "no picture");
+        }
+        self.show(&change);
+        Ok(())
+    }
+
+    /// Brings the screen up to the display, and tells the sessions.
+    fn show(&mut self, change: &Change) {
+        let Some(display) = &self.display else {
+            return;
+        };
+        if change.picture != PictureChange::None {
+            let (width, height) = self.screen.size();
+            let shown = display.frame().cloned();
+            // A head that shows nothing is black.
+            self.screen.frame = shown.unwrap_or_else(|| Arc::new(Frame::black(width, height)));
+        }
+        self.screen.cursor = display.cursor().map(|cursor| Arc::clone(&cursor.shape));
+        self.screen.pointer = display.cursor().map(crate::cursor::Cursor::points_at);
+        for client in self.clients.values_mut() {
+            match &change.picture {
+                PictureChange::None => {}
+                PictureChange::Drawn(damage) => client.session.drawn(damage),
+                PictureChange::Replaced => client.session.replaced(),
+            }
+            if change.cursor == CursorChange::Shape {
+                client.session.cursor_changed();
+            }
+            if change.cursor != CursorChange::None {
+                client.session.pointer_moved();
+            }
+        }
+    }
+
+    /// Sends each viewer what it is to be sent.
+    fn send_all(&mut self) {
+        let mut ended = Vec::new();
+        for (&id, client) in &mut self.clients {
+            let before = client.interest;
+            let sent = client.send(&self.screen).and_then(|()| {
+                if client.interest != before {
+                    let data = epoll::EventData::new_u64(id);
+                    epoll::modify(&self.epoll, &*client, data, client.interest)
+                        .map_err(Ended::Socket)?;
+                }
+                Ok(())
+            });
+            if let Err(error) = sent {
+                ended.push((id, error));
+            }
+        }
+        for (id, error) in ended {
+            self.leave(id, &error);
+        }
+    }
+
+    fn leave_slow(&mut self) {
+        let now = Instant::now();
+        let limits = self.options.limits;
+        let late = |client: &Client| {
+            client
+                .deadline(&limits)
+                .is_some_and(|deadline| deadline <= now)
+        };
+        let slow: Vec<u64> = self
+            .clients
+            .iter()
+            .filter_map(|(&id, client)| late(client).then_some(id))
+            .collect();
+        for id in slow {
+            self.leave(id, &Ended::Stalled);
+        }
+    }
+
+    fn leave(&mut self, id: u64, ended: &Ended) {
+        // Its socket leaves the epoll set when it is closed, here.
+        self.clients.remove(&id);
+        match ended {
+            Ended::Closed => tracing::info!(id, "viewer is gone"),
+            Ended::Socket(error) => tracing::info!(id, %error, "viewer lost"),
+            Ended::Compressor(error) => tracing::warn!(id, %error, "viewer left"),
+            Ended::Stalled => {
+                tracing::info!(id, "viewer left: too slow");
+                self.counters.stalled += 1;
+            }
+            Ended::Protocol(ProtocolError::Password) => {
+                tracing::warn!(id, "viewer refused: wrong password");
+                self.counters.wrong_passwords += 1;
+                self.failures = self.failures.saturating_add(1);
+                self.failed = Some(Instant::now());
+            }
+            Ended::Protocol(error) => {
+                tracing::info!(id, %error, "viewer left");
+                self.counters.broken += 1;
+            }
+        }
+    }
+
+    fn accept(&mut self) -> Result<(), ServiceError> {
+        loop {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let socket = match rustix::net::accept_with(&self.listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(source) => return Err(ServiceError::Accept { source }),
+            };
+            if self.clients.len() >= self.options.limits.clients {
+                self.counters.turned_away += 1;
+                continue;
+            }
+            self.connect(socket.into())
+                .map_err(|source| ServiceError::Accept { source })?;
+        }
+    }
+
+    fn connect(&mut self, socket: TcpStream) -> Result<(), Errno> {
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        // A viewer whose host is gone is noticed some day.
+        sockopt::set_socket_keepalive(&socket, true)?;
+        let locked_out = self.failures >= self.options.limits.failures
+            && self
+                .failed
+                .is_some_and(|failed| failed.elapsed() < self.options.limits.lockout);
+        let terms = Terms {
+            security: (!locked_out).then(|| self.options.security.clone()),
+            challenge: password::random()?,
+            name: Arc::clone(&self.name),
+            cut_text_max: self.options.limits.cut_text,
+        };
+        let client = Client::new(socket, terms);
+        let id = self.next_client;
+        self.next_client += 1;
+        let data = epoll::EventData::new_u64(id);
+        epoll::add(&self.epoll, &client, data, client.interest)?;
+        self.clients.insert(id, client);
+        self.counters.accepted += 1;
+        tracing::info!(id, "viewer connected");
+        Ok(())
+    }
+}
+
+fn watch(epoll: &OwnedFd, fd: &impl AsFd, word: u64) -> Result<(), Errno> {
+    epoll::add(epoll, fd, epoll::EventData::new_u64(word), EventFlags::IN)
+}
+
+fn sum(a: DisplayCounters, b: DisplayCounters) -> DisplayCounters {
+    DisplayCounters {
+        wakeups: a.wakeups + b.wakeups,
+        fetches: a.fetches + b.fetches,
+        changes: a.changes + b.changes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,450 @@
+//! What one viewer has been told and wants: bytes in, bytes out, and nothing else.
+
+use std::io;
+use std::sync::Arc;
+
+use super::encoding::Encoder;
+use super::encoding::Encoding;
+use super::error::ProtocolError;
+use super::format::Format;
+use super::message;
+use super::message::Message;
+use super::message::Request;
+use super::password::CHALLENGE;
+use super::password::Password;
+use super::screen::Screen;
+use super::security::Security;
+use super::update;
+use super::update::Layout;
+use super::update::Update;
+use crate::damage::Damage;
+use crate::rect::Rect;
+
+/// What the server speaks, and a viewer at least.
+const VERSION: &[u8; 12] = b"RFB 003.008\n";
+/// Whoever speaks an older minor version.
+const MINOR: u16 = 8;
+
+/// What a session is made with.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// None: nobody is let in for now.
+    pub(super) security: Option<Security>,
+    pub(super) challenge: [u8; CHALLENGE],
+    /// What the viewer may show as its window's title.
+    pub(super) name: Arc<str>,
+    /// See [`VncLimits`](super::VncLimits).
+    pub(super) cut_text_max: u32,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Version,
+    Choice,
+    Response,
+    Init,
+    Running,
+}
+
+/// What the viewer understands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    /// That which it likes best, of those that are sent.
+    encoding: Option<Encoding>,
+    /// The one behind it that needs no end of its own.
+    counted: Option<Encoding>,
+    cursor: bool,
+    pointer: bool,
+    size: bool,
+    extended_size: bool,
+    last_rect: bool,
+}
+
+/// What it is to be told with the next update.
+#[derive(Debug, Clone, Copy, Default)]
+struct Owed {
+    init: bool,
+    layout: Option<Layout>,
+    cursor: bool,
+    pointer: bool,
+}
+
+/// A viewer.
+#[derive(Debug)]
+pub(super) struct Session {
+    terms: Terms,
+    phase: Phase,
+    /// The beginning of a message; never more than the longest there is and what came last.
+    inbox: Vec<u8>,
+    /// Bytes of a text that are still to come.
+    skip: u32,
+    format: Format,
+    known: Known,
+    /// The size it knows.
+    size: (u16, u16),
+    /// What it has not been sent yet.
+    damage: Damage,
+    /// Where it wants to know of changes, and where of all.
+    requested: Option<Rect>,
+    refresh: Option<Rect>,
+    owed: Owed,
+    /// Whether it has been told of a cursor: until then it keeps its own.
+    has_cursor: bool,
+    encoder: Encoder,
+    update: Option<Update>,
+}
+
+impl Session {
+    /// A session that has just begun; appends the first words.
+    pub(super) fn new(terms: Terms, out: &mut Vec<u8>) -> Self {
+        out.extend(VERSION);
+        Self {
+            terms,
+            phase: Phase::Version,
+            inbox: Vec::new(),
+            skip: 0,
+            format: Format::FRAME,
+            known: Known::default(),
+            size: (0, 0),
+            damage: Damage::none(0, 0),
+            requested: None,
+            refresh: None,
+            owed: Owed::default(),
+            has_cursor: false,
+            encoder: Encoder::default(),
+            update: None,
+        }
+    }
+
+    /// Whether the handshake is over.
+    pub(super) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Takes what the viewer has sent. What is appended is an answer of the handshake.
+    ///
+    /// # Errors
+    ///
+    /// See [`ProtocolError`]. The session is over once what was appended is sent.
+    pub(super) fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ProtocolError> {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        inbox.extend(bytes);
+        let mut at = 0;
+        loop {
+            let rest = inbox.get(at..).unwrap_or_default();
+            let skipped = usize::try_from(self.skip)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
+            self.skip -= u32::try_from(skipped).unwrap_or(self.skip);
+            let Some(used) = self.step(&rest[skipped..], out)? else {
+                at += skipped;
+                break;
+            };
+            at += skipped + used;
+        }
+        inbox.drain(..at);
+        self.inbox = inbox;
+        Ok(())
+    }
+
+    /// Takes the message at the beginning, and returns how long it is; none if it is not whole.
+    fn step(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, ProtocolError> {
+        if self.skip > 0 {
+            return Ok(None);
+        }
+        match self.phase {
+            Phase::Version => {
+                let Some(version) = bytes.first_chunk() else {
+                    return Ok(None);
+                };
+                self.phase = self.offer(version, out)?;
+                Ok(Some(version.len()))
+            }
+            Phase::Choice => {
+                let Some(&choice) = bytes.first() else {
+                    return Ok(None);
+                };
+                self.phase = self.choose(choice, out)?;
+                Ok(Some(1))
+            }
+            Phase::Response => {
+                let Some(&response) = bytes.first_chunk() else {
+                    return Ok(None);
+                };
+                self.phase = self.authenticate(response, out)?;
+                Ok(Some(CHALLENGE))
+            }
+            Phase::Init => {
+                // The flag asks to share the display, which is always done.
+                if bytes.is_empty() {
+                    return Ok(None);
+                }
+                self.owed.init = true;
+                self.phase = Phase::Running;
+                Ok(Some(1))
+            }
+            Phase::Running => {
+                let Some((message, len)) = message::parse(bytes, self.terms.cut_text_max)? else {
+                    return Ok(None);
+                };
+                self.take(message);
+                Ok(Some(len))
+            }
+        }
+    }
+
+    /// Looks at the viewer's version, and offers a security type.
+    fn offer(&self, version: &[u8; 12], out: &mut Vec<u8>) -> Result<Phase, ProtocolError> {
+        let minor = minor_version(version).ok_or(ProtocolError::Version)?;
+        let refusal = match &self.terms.security {
+            _ if minor < MINOR => ProtocolError::Version,
+            None => ProtocolError::LockedOut,
+            Some(security) => {
+                out.extend([1, security.number()]);
+                return Ok(Phase::Choice);
+            }
+        };
+        if minor <= 3 {
+            // There the type is a word.
+            out.extend([0; 4]);
+        } else {
+            out.push(0);
+        }
+        reason(refusal, out);
+        Err(refusal)
+    }
+
+    fn choose(&self, choice: u8, out: &mut Vec<u8>) -> Result<Phase, ProtocolError> {
+        let offered = self.terms.security.as_ref();
+        match offered.filter(|security| security.number() == choice) {
+            Some(Security::Password(_)) => {
+                out.extend(self.terms.challenge);
+                Ok(Phase::Response)
+            }
+            Some(Security::None) => {
+                out.extend([0; 4]);
+                Ok(Phase::Init)
+            }
+            None => failed(ProtocolError::Security { wanted: choice }, out),
+        }
+    }
+
+    fn authenticate(
+        &self,
+        response: [u8; CHALLENGE],
+        out: &mut Vec<u8>,
+    ) -> Result<Phase, ProtocolError> {
+        let admits = |password: &Password| password.admits(self.terms.challenge, response);
+        match &self.terms.security {
+            Some(Security::Password(password)) if admits(password) => {
+                out.extend([0; 4]);
+                Ok(Phase::Init)
+            }
+            _ => failed(ProtocolError::Password, out),
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::PixelFormat(format) => {
+                self.format = format;
+                // The one it has is in the format before.
+                self.owed.cursor = true;
+            }
+            Message::Encodings(list) => self.learn(&list),
+            Message::UpdateRequest { part, request } => {
+                if request == Request::Full {
+                    self.refresh = Some(bounding(self.refresh, part));
+                }
+                self.requested = Some(bounding(self.requested, part));
+            }
+            Message::CutText { len } => self.skip = len,
+            Message::SetDesktopSize => self.owed.layout = Some(Layout::Refused),
+            Message::Input => {}
+        }
+    }
+
+    fn learn(&mut self, list: &[i32]) {
+        let knows = |number| list.contains(&number);
+        let sent = || {
+            list.iter()
+                .filter_map(|&number| Encoding::of_number(number))
+        };
+        let before = self.known;
+        self.known = Known {
+            encoding: sent().next(),
+            counted: sent().find(|&encoding| encoding != Encoding::Tight),
+            cursor: knows(update::CURSOR),
+            pointer: knows(update::POINTER_POSITION),
+            size: knows(update::DESKTOP_SIZE),
+            extended_size: knows(update::EXTENDED_DESKTOP_SIZE),
+            last_rect: knows(update::LAST_RECT),
+        };
+        self.owed.cursor |= self.known.cursor && !before.cursor;
+        self.owed.pointer |= self.known.pointer && !before.pointer;
+        if self.known.extended_size && !before.extended_size {
+            // This is how a viewer learns that there is such a thing.
+            self.owed.layout = Some(Layout::Told);
+        }
+    }
+
+    /// Parts of the picture are new.
+    pub(super) fn drawn(&mut self, damage: &Damage) {
+        self.damage.merge(damage);
+    }
+
+    /// The picture is another.
+    pub(super) fn replaced(&mut self) {
+        self.damage = Damage::all(self.size.0, self.size.1);
+    }
+
+    /// The cursor looks different.
+    pub(super) fn cursor_changed(&mut self) {
+        self.owed.cursor = true;
+    }
+
+    /// The cursor is elsewhere.
+    pub(super) fn pointer_moved(&mut self) {
+        self.owed.pointer = true;
+    }
+
+    /// Appends the next piece of what the viewer is to be sent, if there is anything. To be called
+    /// when what was appended before is sent.
+    ///
+    /// # Errors
+    ///
+    /// A compressor failed. The session is over.
+    pub(super) fn fill(&mut self, screen: &Screen, out: &mut Vec<u8>) -> io::Result<()> {
+        if self.owed.init {
+            self.owed.init = false;
+            self.init(screen, out);
+        } else if self.update.is_none() && self.is_running() {
+            self.begin(screen, out);
+        }
+        if let Some(update) = &mut self.update {
+            update.append_piece(&mut self.encoder, out)?;
+            if update.is_done() {
+                self.update = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// ServerInit.
+    fn init(&mut self, screen: &Screen, out: &mut Vec<u8>) {
+        self.size = screen.size();
+        self.damage = Damage::none(self.size.0, self.size.1);
+        out.extend(self.size.0.to_be_bytes());
+        out.extend(self.size.1.to_be_bytes());
+        out.extend(Format::FRAME.encode());
+        text(&self.terms.name, out);
+    }
+
+    /// Begins what the viewer has asked for and not been told yet.
+    fn begin(&mut self, screen: &Screen, out: &mut Vec<u8>) {
+        let Some(requested) = self.requested else {
+            return;
+        };
+        if self.resize(screen, out) {
+            // What was asked for is sent behind it: the picture in its new size.
+            return;
+        }
+        if let Some(refresh) = self.refresh.take() {
+            self.damage.mark(refresh);
+        }
+        let cursor =
+            self.known.cursor && self.owed.cursor && (self.has_cursor || screen.cursor.is_some());
+        let at = screen
+            .pointer
+            .filter(|_| self.known.pointer && self.owed.pointer);
+        let parts = self.damage.take(requested);
+        if parts.is_empty() && !cursor && at.is_none() {
+            return;
+        }
+        self.requested = None;
+        let extra = u16::from(cursor) + u16::from(at.is_some());
+        let frame = Arc::clone(&screen.frame);
+        let update = Update::begin(frame, self.format, self.encoding(), parts, extra, out);
+        if cursor {
+            self.owed.cursor = false;
+            self.has_cursor = true;
+            update::cursor(screen.cursor.as_deref(), self.format, out);
+        }
+        if let Some(at) = at {
+            self.owed.pointer = false;
+            update::pointer(at, out);
+        }
+        self.update = Some(update);
+    }
+
+    /// Tells the size, if the viewer has to be told and understands it. One that does not goes on
+    /// with the size it knows: the picture is cut, or black beyond its edge.
+    fn resize(&mut self, screen: &Screen, out: &mut Vec<u8>) -> bool {
+        let differs = self.size != screen.size();
+        if differs && (self.known.size || self.known.extended_size) {
+            self.size = screen.size();
+            self.replaced();
+            if !self.known.extended_size {
+                update::resize(self.size, out);
+                return true;
+            }
+            self.owed.layout.get_or_insert(Layout::Told);
+        }
+        let layout = self.owed.layout.take().filter(|_| self.known.extended_size);
+        if let Some(layout) = layout {
+            update::extended_resize(layout, self.size, out);
+        }
+        layout.is_some()
+    }
+
+    fn encoding(&self) -> Encoding {
+        let known = &self.known;
+        let preferred = known.encoding.filter(|&encoding| {
+            encoding != Encoding::Tight || known.last_rect && self.format.is_true_color_24()
+        });
+        preferred.or(known.counted).unwrap_or(Encoding::Raw)
+    }
+}
+
+fn bounding(part: Option<Rect>, other: Rect) -> Rect {
+    part.map_or(other, |part| part.bounding(other))
+}
+
+/// The minor version of RFB 3 in `RFB 003.yyy\n`; 9 for any later major one.
+fn minor_version(version: &[u8; 12]) -> Option<u16> {
+    let digits = version.strip_prefix(b"RFB ")?.strip_suffix(b"\n")?;
+    let (major, minor) = (digits.get(..3)?, digits.get(3..)?.strip_prefix(b".")?);
+    let number = |digits: &[u8]| {
+        let known = digits.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(digits).ok().filter(|_| known)?;
+        text.parse::<u16>().ok()
+    };
+    match number(major)? {
+        3 => number(minor),
+        4.. => number(minor).map(|_| MINOR),
+        _ => None,
+    }
+}
+
+/// Appends a SecurityResult of failure.
+fn failed(error: ProtocolError, out: &mut Vec<u8>) -> Result<Phase, ProtocolError> {
+    out.extend(1u32.to_be_bytes());
+    reason(error, out);
+    Err(error)
+}
+
+fn reason(error: ProtocolError, out: &mut Vec<u8>) {
+    text(&error.to_string(), out);
+}
+
+/// Appends a text behind its length.
+fn text(text: &str, out: &mut Vec<u8>) {
+    // None is that long.
+    let len = u32::try_from(text.len()).unwrap_or(0);
+    out.extend(len.to_be_bytes());
+    out.extend(text.bytes().take(usize::try_from(len).unwrap_or(0)));
+}
+
+#[cfg(test)]
+mod tests;

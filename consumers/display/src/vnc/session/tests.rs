@@ -1,0 +1,459 @@
+use super::*;
+use crate::cursor::CursorShape;
+use crate::frame::Frame;
+use crate::vnc::testing::Decoder;
+use crate::vnc::testing::Received;
+use crate::vnc::testing::encodings;
+use crate::vnc::testing::pixel_format;
+use crate::vnc::testing::request;
+
+const RAW: i32 = 0;
+const TIGHT: i32 = 7;
+const ZRLE: i32 = 16;
+/// Two by two tiles, the last of each row and column cut.
+const SIZE: (u16, u16) = (100, 30);
+const FULL: u8 = 0;
+const INCREMENTAL: u8 = 1;
+
+fn terms(security: Option<Security>) -> Terms {
+    Terms {
+        security,
+        challenge: [7; CHALLENGE],
+        name: Arc::from("head 0"),
+        cut_text_max: 100,
+    }
+}
+
+/// A screen in which each pixel is another color.
+fn screen(width: u16, height: u16) -> Screen {
+    let mut frame = Frame::black(width, height);
+    for y in 0..height {
+        for (x, pixel) in (0u32..).zip(frame.line_mut(y)) {
+            *pixel = (x & 0xff) << 16 | u32::from(y) << 8 | (x + u32::from(y)) & 0xff;
+        }
+    }
+    Screen {
+        frame: Arc::new(frame),
+        cursor: None,
+        pointer: None,
+    }
+}
+
+/// What the session answers to these bytes.
+fn answer(session: &mut Session, bytes: &[u8]) -> Result<Vec<u8>, (ProtocolError, Vec<u8>)> {
+    let mut out = Vec::new();
+    match session.receive(bytes, &mut out) {
+        Ok(()) => Ok(out),
+        Err(error) => Err((error, out)),
+    }
+}
+
+/// A session behind its handshake, and its ServerInit.
+fn running(screen: &Screen) -> (Session, Vec<u8>) {
+    let mut out = Vec::new();
+    let mut session = Session::new(terms(Some(Security::None)), &mut out);
+    assert_eq!(out, VERSION);
+    let handshake = answer(&mut session, b"RFB 003.008\n\x01\x01").unwrap();
+    assert_eq!(handshake, [1, 1, 0, 0, 0, 0]);
+    let mut init = Vec::new();
+    session.fill(screen, &mut init).unwrap();
+    (session, init)
+}
+
+/// All the session has to send.
+fn drain(session: &mut Session, screen: &Screen) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        session.fill(screen, &mut all).unwrap();
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
+/// What a viewer of these encodings receives for a full request.
+fn received(session: &mut Session, screen: &Screen, list: &[i32]) -> Received {
+    let (width, height) = screen.size();
+    let mut bytes = encodings(list);
+    bytes.extend(request(FULL, Rect::of_size(width, height)));
+    assert_eq!(answer(session, &bytes).unwrap(), []);
+    Decoder::default().decode(&drain(session, screen), Format::FRAME)
+}
+
+#[test]
+fn init_tells_size_format_and_name() {
+    let (session, init) = running(&screen(SIZE.0, SIZE.1));
+    assert!(session.is_running());
+    let mut expected = vec![0, 100, 0, 30];
+    expected.extend([32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0]);
+    expected.extend(b"\0\0\0\x06head 0");
+    assert_eq!(init, expected);
+}
+
+#[test]
+fn password_lets_in_who_knows_it_and_tells_who_does_not() {
+    let password = Password::new("secret").unwrap();
+    let session = || {
+        let terms = terms(Some(Security::Password(password.clone())));
+        let mut session = Session::new(terms, &mut Vec::new());
+        let challenge = answer(&mut session, b"RFB 003.008\n\x02").unwrap();
+        assert_eq!(challenge, [&[1, 2][..], &[7; CHALLENGE]].concat());
+        session
+    };
+    let response = crate::vnc::testing::response("secret", [7; CHALLENGE]);
+    assert_eq!(answer(&mut session(), &response).unwrap(), [0; 4]);
+
+    let mut wrong = response;
+    wrong[0] ^= 1;
+    let (error, out) = answer(&mut session(), &wrong).unwrap_err();
+    assert_eq!(error, ProtocolError::Password);
+    assert_eq!(out, b"\0\0\0\x01\0\0\0\x0ewrong password");
+}
+
+#[test]
+fn who_chooses_another_security_or_comes_while_locked_out_is_told() {
+    let mut session = Session::new(terms(Some(Security::None)), &mut Vec::new());
+    let (error, out) = answer(&mut session, b"RFB 003.008\n\x02").unwrap_err();
+    assert_eq!(error, ProtocolError::Security { wanted: 2 });
+    assert_eq!(out[..6], [1, 1, 0, 0, 0, 1]);
+
+    let mut locked = Session::new(terms(None), &mut Vec::new());
+    let (error, out) = answer(&mut locked, b"RFB 003.008\n").unwrap_err();
+    assert_eq!(error, ProtocolError::LockedOut);
+    assert_eq!(out[0], 0);
+}
+
+#[test]
+fn versions_from_3_8_on_are_taken_and_older_ones_are_told_in_their_own_words() {
+    let offered = |version: &[u8]| {
+        let mut session = Session::new(terms(Some(Security::None)), &mut Vec::new());
+        answer(&mut session, version)
+    };
+    for version in ["RFB 003.008\n", "RFB 003.889\n", "RFB 004.001\n"] {
+        assert_eq!(offered(version.as_bytes()).unwrap(), [1, 1]);
+    }
+    let (_, out) = offered(b"RFB 003.007\n").unwrap_err();
+    assert_eq!(out[..2], [0, 0]);
+    let (_, out) = offered(b"RFB 003.003\n").unwrap_err();
+    assert_eq!(out[..5], [0; 5]);
+    for version in [
+        b"GET / HTTP/1",
+        b"RFB 003.+08\n",
+        b"RFB 002.008\n",
+        b"RFB 003x008\n",
+    ] {
+        let (error, out) = offered(version).unwrap_err();
+        assert_eq!((error, out.len()), (ProtocolError::Version, 0));
+    }
+}
+
+#[test]
+fn update_is_sent_when_it_is_asked_for_and_there_is_something_new_and_not_before() {
+    let screen = screen(SIZE.0, SIZE.1);
+    let (mut session, _) = running(&screen);
+    let whole = Rect::of_size(SIZE.0, SIZE.1);
+
+    answer(&mut session, &request(INCREMENTAL, whole)).unwrap();
+    assert_eq!(drain(&mut session, &screen), []);
+
+    let mut damage = Damage::none(SIZE.0, SIZE.1);
+    damage.mark(Rect {
+        x: 70,
+        y: 20,
+        width: 1,
+        height: 1,
+    });
+    session.drawn(&damage);
+    let update = Decoder::default().decode(&drain(&mut session, &screen), Format::FRAME);
+    let tile = Rect {
+        x: 64,
+        y: 16,
+        width: 36,
+        height: 14,
+    };
+    assert_eq!(update.rects, [(RAW, tile)]);
+
+    // The request is answered.
+    session.drawn(&damage);
+    assert_eq!(drain(&mut session, &screen), []);
+    answer(&mut session, &request(INCREMENTAL, whole)).unwrap();
+    assert_ne!(drain(&mut session, &screen), []);
+    answer(&mut session, &request(INCREMENTAL, whole)).unwrap();
+    assert_eq!(drain(&mut session, &screen), []);
+}
+
+#[test]
+fn changes_elsewhere_do_not_answer_a_request_of_a_part() {
+    let screen = screen(SIZE.0, SIZE.1);
+    let (mut session, _) = running(&screen);
+    let mut damage = Damage::none(SIZE.0, SIZE.1);
+    damage.mark(Rect {
+        x: 70,
+        y: 20,
+        width: 1,
+        height: 1,
+    });
+    session.drawn(&damage);
+    answer(&mut session, &request(INCREMENTAL, Rect::of_size(10, 10))).unwrap();
+    assert_eq!(drain(&mut session, &screen), []);
+
+    // Both parts are asked for now.
+    let part = Rect {
+        x: 99,
+        y: 29,
+        width: 500,
+        height: 500,
+    };
+    answer(&mut session, &request(INCREMENTAL, part)).unwrap();
+    assert_ne!(drain(&mut session, &screen), []);
+}
+
+#[test]
+fn every_encoding_gives_the_pixels_of_the_frame() {
+    // Larger than a piece in both directions, and no multiple of a tile.
+    let screen = screen(700, 250);
+    for (list, expected) in [
+        (&[][..], RAW),
+        (&[RAW, ZRLE], RAW),
+        (&[ZRLE, RAW], ZRLE),
+        (&[1, 5, ZRLE], ZRLE),
+        // Tight has to say where it ends.
+        (&[TIGHT, ZRLE], ZRLE),
+        (&[TIGHT], RAW),
+    ] {
+        let (mut session, _) = running(&screen);
+        let update = received(&mut session, &screen, list);
+        assert!(
+            update
+                .rects
+                .iter()
+                .all(|&(encoding, _)| encoding == expected)
+        );
+        assert!(update.frame(700, 250) == *screen.frame, "{list:?}");
+    }
+}
+
+#[test]
+fn pixels_come_in_the_format_asked_for() {
+    let screen = screen(130, 70);
+    let formats = [
+        pixel_format(32, 24, 1, [255; 3], [16, 8, 0]),
+        pixel_format(32, 24, 0, [255; 3], [0, 8, 16]),
+        pixel_format(32, 24, 1, [255; 3], [24, 16, 8]),
+        pixel_format(32, 30, 0, [1023; 3], [20, 10, 0]),
+        pixel_format(16, 16, 0, [31, 63, 31], [11, 5, 0]),
+        pixel_format(16, 15, 1, [31; 3], [10, 5, 0]),
+        pixel_format(8, 8, 0, [7, 7, 3], [0, 3, 6]),
+    ];
+    for wire in formats {
+        let format = Format::decode(wire[4..].try_into().unwrap()).unwrap();
+        for encoding in [RAW, ZRLE] {
+            let (mut session, _) = running(&screen);
+            let mut bytes = wire.clone();
+            bytes.extend(encodings(&[encoding]));
+            bytes.extend(request(FULL, Rect::of_size(130, 70)));
+            answer(&mut session, &bytes).unwrap();
+            let update = Decoder::default().decode(&drain(&mut session, &screen), format);
+            let expected = |x: u16, y: u16| format.pixel(screen.frame.line(y)[usize::from(x)]);
+            update.check(130, 70, expected);
+        }
+    }
+}
+
+#[test]
+fn frame_that_is_being_sent_is_sent_to_its_end_and_what_changed_is_sent_next() {
+    let mut screen = screen(700, 250);
+    let sent = Arc::clone(&screen.frame);
+    let (mut session, _) = running(&screen);
+    answer(&mut session, &request(FULL, Rect::of_size(700, 250))).unwrap();
+    let mut first = Vec::new();
+    session.fill(&screen, &mut first).unwrap();
+
+    // All of it is another color before the second piece.
+    screen.frame = Arc::new(Frame::black(700, 250));
+    session.drawn(&Damage::all(700, 250));
+    first.extend(drain(&mut session, &screen));
+    answer(&mut session, &request(INCREMENTAL, Rect::of_size(700, 250))).unwrap();
+    let second = drain(&mut session, &screen);
+
+    let decode = |bytes: &[u8]| Decoder::default().decode(bytes, Format::FRAME);
+    assert!(decode(&first).frame(700, 250) == *sent);
+    assert!(decode(&second).frame(700, 250) == *screen.frame);
+}
+
+#[test]
+fn resize_is_told_before_the_picture_in_its_new_size() {
+    let new = screen(50, 200);
+    for (known, expected) in [
+        (update::DESKTOP_SIZE, vec![update::DESKTOP_SIZE]),
+        (
+            update::EXTENDED_DESKTOP_SIZE,
+            // The first tells that there is such a thing.
+            vec![update::EXTENDED_DESKTOP_SIZE; 2],
+        ),
+    ] {
+        let old = screen(SIZE.0, SIZE.1);
+        let (mut session, _) = running(&old);
+        let first = received(&mut session, &old, &[RAW, known]);
+        session.replaced();
+        answer(&mut session, &request(INCREMENTAL, Rect::of_size(500, 500))).unwrap();
+        let second = Decoder::default().decode(&drain(&mut session, &new), Format::FRAME);
+
+        let told = first.sizes.iter().chain(&second.sizes);
+        let kinds: Vec<i32> = told.map(|&(kind, _)| kind).collect();
+        assert_eq!(kinds, expected);
+        assert_eq!(second.sizes[0].1, Rect::of_size(50, 200));
+        assert!(second.frame(50, 200) == *new.frame);
+    }
+}
+
+#[test]
+fn viewer_that_knows_no_resize_keeps_its_size_with_black_beyond_the_picture() {
+    let old = screen(SIZE.0, SIZE.1);
+    let new = screen(50, 200);
+    let (mut session, _) = running(&old);
+    received(&mut session, &old, &[RAW]);
+    session.replaced();
+    answer(&mut session, &request(INCREMENTAL, Rect::of_size(500, 500))).unwrap();
+    let update = Decoder::default().decode(&drain(&mut session, &new), Format::FRAME);
+
+    assert_eq!(update.sizes, []);
+    update.check(SIZE.0, SIZE.1, |x, y| {
+        new.frame.line(y).get(usize::from(x)).copied().unwrap_or(0)
+    });
+}
+
+#[test]
+fn wish_for_another_size_is_refused() {
+    let screen = screen(SIZE.0, SIZE.1);
+    let (mut session, _) = running(&screen);
+    received(&mut session, &screen, &[update::EXTENDED_DESKTOP_SIZE]);
+    // One screen, whatever it is.
+    let mut bytes = vec![251, 0, 4, 0, 3, 0, 1, 0];
+    bytes.extend([9; 16]);
+    bytes.extend(request(INCREMENTAL, Rect::of_size(SIZE.0, SIZE.1)));
+    answer(&mut session, &bytes).unwrap();
+    let told = Decoder::default().decode(&drain(&mut session, &screen), Format::FRAME);
+    let refused = Rect {
+        x: 1,
+        y: 1,
+        width: SIZE.0,
+        height: SIZE.1,
+    };
+    assert_eq!(told.sizes, [(update::EXTENDED_DESKTOP_SIZE, refused)]);
+}
+
+#[test]
+fn cursor_is_sent_apart_from_the_picture_and_its_end_is_told() {
+    let mut screen = screen(SIZE.0, SIZE.1);
+    let list = [RAW, update::CURSOR, update::POINTER_POSITION];
+    let (mut session, _) = running(&screen);
+    let none_yet = received(&mut session, &screen, &list);
+    assert_eq!(none_yet.cursor, None);
+
+    // Nine pixels wide: two bytes of mask a line. The first pixel is half transparent and a bit.
+    let mut argb = vec![0xff12_3456; 18];
+    argb[0] = 0x7fff_ffff;
+    screen.cursor = Some(Arc::new(CursorShape {
+        width: 9,
+        height: 2,
+        x_hot: 3,
+        y_hot: 1,
+        argb,
+    }));
+    screen.pointer = Some((40, 50));
+    session.cursor_changed();
+    session.pointer_moved();
+    answer(&mut session, &request(INCREMENTAL, Rect::of_size(1, 1))).unwrap();
+    let update = Decoder::default().decode(&drain(&mut session, &screen), Format::FRAME);
+    let (at, pixels, mask) = update.cursor.unwrap();
+    assert_eq!(
+        at,
+        Rect {
+            x: 3,
+            y: 1,
+            width: 9,
+            height: 2
+        }
+    );
+    assert_eq!(pixels[..8], [0, 0, 0, 0, 0x56, 0x34, 0x12, 0]);
+    assert_eq!(mask, [0x7f, 0x80, 0xff, 0x80]);
+    assert_eq!(update.pointer, Some((40, 50)));
+    assert_eq!(update.rects, []);
+
+    screen.cursor = None;
+    session.cursor_changed();
+    answer(&mut session, &request(INCREMENTAL, Rect::of_size(1, 1))).unwrap();
+    let update = Decoder::default().decode(&drain(&mut session, &screen), Format::FRAME);
+    assert_eq!(update.cursor, Some((Rect::of_size(0, 0), vec![], vec![])));
+}
+
+#[test]
+fn text_is_passed_over_in_pieces_and_input_is_ignored() {
+    let screen = screen(SIZE.0, SIZE.1);
+    let (mut session, _) = running(&screen);
+    let mut bytes = vec![6, 0, 0, 0, 0, 0, 0, 100];
+    // Each byte would be an unknown message.
+    bytes.extend([99; 100]);
+    bytes.extend([4, 1, 0, 0, 0, 0, 0, b'a', 5, 0, 0, 1, 0, 1]);
+    bytes.extend(request(FULL, Rect::of_size(SIZE.0, SIZE.1)));
+    for byte in bytes {
+        assert_eq!(answer(&mut session, &[byte]).unwrap(), []);
+    }
+    assert_ne!(drain(&mut session, &screen), []);
+}
+
+#[test]
+fn messages_that_make_no_sense_end_the_session() {
+    let screen = screen(SIZE.0, SIZE.1);
+    for (bytes, expected) in [
+        (vec![150], ProtocolError::Message { message: 150 }),
+        (
+            vec![6, 0, 0, 0, 0, 0, 0, 101],
+            ProtocolError::CutText {
+                len: 101,
+                limit: 100,
+            },
+        ),
+        (
+            // The extended clipboard, which was not offered, has lengths below 0.
+            vec![6, 0, 0, 0, 255, 255, 255, 252],
+            ProtocolError::CutText {
+                len: u32::MAX - 3,
+                limit: 100,
+            },
+        ),
+        (
+            vec![2, 0, 4, 1],
+            ProtocolError::Encodings {
+                count: 1025,
+                limit: 1024,
+            },
+        ),
+        (
+            pixel_format(24, 24, 0, [255; 3], [16, 8, 0]),
+            ProtocolError::PixelFormat {
+                bits: 24,
+                depth: 24,
+            },
+        ),
+    ] {
+        let (mut session, _) = running(&screen);
+        let (error, out) = answer(&mut session, &bytes).unwrap_err();
+        assert_eq!((error, out.len()), (expected, 0));
+    }
+}
+
+#[test]
+fn inbox_keeps_no_more_than_the_longest_message() {
+    let (mut session, _) = running(&screen(SIZE.0, SIZE.1));
+    let mut whole = encodings(&[RAW; 1024]);
+    let last = whole.pop().unwrap();
+    for _ in 0..3 {
+        answer(&mut session, &whole).unwrap();
+        assert_eq!(session.inbox.len(), 4 + 1024 * 4 - 1);
+        answer(&mut session, &[last]).unwrap();
+        assert_eq!(session.inbox.len(), 0);
+    }
+}
