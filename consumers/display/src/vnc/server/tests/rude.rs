@@ -1,0 +1,245 @@
+//! Viewers that stall, lie, leave in the middle, or are too many.
+
+use std::io::Read;
+use std::io::Write;
+use std::net::Shutdown;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::*;
+use crate::fake;
+use crate::rect::Rect;
+use crate::vnc::testing::encodings;
+use crate::vnc::testing::request;
+use crate::vnc::testing::response;
+
+const FULL: u8 = 0;
+const INCREMENTAL: u8 = 1;
+/// All there can be.
+const EVERYTHING: Rect = Rect::of_size(u16::MAX, u16::MAX);
+
+/// A viewer behind its handshake.
+fn viewer(served: &Served) -> TcpStream {
+    let mut socket = TcpStream::connect(served.address).unwrap();
+    // Version, no authentication, shared.
+    socket.write_all(b"RFB 003.008\n\x01\x01").unwrap();
+    // Version, one security type, that all is well, and the ServerInit with a name of 9 bytes.
+    let mut handshake = [0; 12 + 2 + 4 + 24 + 9];
+    socket.read_exact(&mut handshake).unwrap();
+    socket
+}
+
+/// Reads a whole update of the picture in raw pixels, and returns its first pixel.
+fn raw_update(socket: &mut TcpStream) -> [u8; 4] {
+    let mut header = [0; 4];
+    socket.read_exact(&mut header).unwrap();
+    let mut first = None;
+    for _ in 0..header[3] {
+        let mut rect = [0; 12];
+        socket.read_exact(&mut rect).unwrap();
+        let side = |at: usize| usize::from(u16::from_be_bytes([rect[at], rect[at + 1]]));
+        let mut pixels = vec![0; side(4) * side(6) * 4];
+        socket.read_exact(&mut pixels).unwrap();
+        first.get_or_insert([pixels[0], pixels[1], pixels[2], pixels[3]]);
+    }
+    first.unwrap()
+}
+
+/// Reads until the server closes.
+fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    // It may end with a reset: there was something unread.
+    let _ = socket.read_to_end(&mut rest);
+    rest
+}
+
+/// That another viewer gets its picture.
+fn assert_serves(served: &Served) {
+    let mut other = viewer(served);
+    other.write_all(&request(FULL, EVERYTHING)).unwrap();
+    assert_eq!(raw_update(&mut other), [0; 4]);
+}
+
+#[test]
+fn viewer_that_lies_or_leaves_in_the_middle_ends_alone() {
+    let served = Served::start(shown(), without_password());
+    let mut bystander = viewer(&served);
+    let lies = [
+        // A text of 4 GiB, encodings without end, an unknown message.
+        vec![6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+        vec![2, 0, 0xff, 0xff],
+        vec![200],
+    ];
+    for lie in &lies {
+        let mut liar = viewer(&served);
+        liar.write_all(lie).unwrap();
+        assert_eq!(read_to_end(&mut liar), []);
+    }
+    for _ in 0..3 {
+        let mut leaver = viewer(&served);
+        leaver.write_all(&request(FULL, EVERYTHING)).unwrap();
+        let mut some = [0; 100];
+        leaver.read_exact(&mut some).unwrap();
+        // In the middle of an update, of a message, or of both.
+        leaver.write_all(&[3, 0]).unwrap();
+        leaver.shutdown(Shutdown::Both).unwrap();
+    }
+    bystander.write_all(&request(FULL, EVERYTHING)).unwrap();
+    assert_eq!(raw_update(&mut bystander), [0; 4]);
+    assert_serves(&served);
+    assert_eq!(served.stop().broken, 3);
+}
+
+#[test]
+fn viewer_that_takes_nothing_is_left_after_a_while_and_the_others_are_served_meanwhile() {
+    let device = FakeDisplay::new();
+    // Far more than a socket holds in a few requests.
+    device.show(512, 500, |_, _| 0);
+    let options = VncOptions {
+        limits: VncLimits {
+            stall: Duration::from_millis(300),
+            ..VncLimits::default()
+        },
+        ..without_password()
+    };
+    let served = Served::start(device, options);
+    let mut staller = viewer(&served);
+    sockopt::set_socket_recv_buffer_size(&staller, 4096).unwrap();
+    // Each is a megabyte, and more than the server's socket holds together; it reads none of it.
+    for _ in 0..10 {
+        let sent = staller.write_all(&request(FULL, EVERYTHING));
+        if sent.is_err() {
+            break;
+        }
+        assert_serves(&served);
+    }
+    read_to_end(&mut staller);
+    assert_eq!(served.stop().stalled, 1);
+}
+
+#[test]
+fn viewer_that_does_not_finish_its_handshake_is_left() {
+    let options = VncOptions {
+        limits: VncLimits {
+            handshake: Duration::from_millis(50),
+            ..VncLimits::default()
+        },
+        ..without_password()
+    };
+    let served = Served::start(shown(), options);
+    let mut silent = TcpStream::connect(served.address).unwrap();
+    assert_eq!(read_to_end(&mut silent), b"RFB 003.008\n");
+    assert_eq!(served.device.bound(), 0);
+    assert_eq!(served.stop().stalled, 1);
+}
+
+#[test]
+fn viewers_beyond_the_limit_are_turned_away_until_one_leaves() {
+    let options = VncOptions {
+        limits: VncLimits {
+            clients: 2,
+            ..VncLimits::default()
+        },
+        ..without_password()
+    };
+    let served = Served::start(shown(), options);
+    let first = viewer(&served);
+    let _second = viewer(&served);
+    let mut third = TcpStream::connect(served.address).unwrap();
+    assert_eq!(read_to_end(&mut third), []);
+    drop(first);
+    // The server hears of it before it accepts the next.
+    assert_serves(&served);
+    assert_eq!(served.stop().turned_away, 1);
+}
+
+#[test]
+fn passwords_are_not_looked_at_after_too_many_wrong_ones() {
+    let password = password::Password::new("secret").unwrap();
+    let served = Served::start(shown(), VncOptions::new(Security::Password(password)));
+    let attempt = |password: &str| {
+        let mut socket = TcpStream::connect(served.address).unwrap();
+        let mut version = [0; 12];
+        socket.read_exact(&mut version).unwrap();
+        socket.write_all(b"RFB 003.008\n").unwrap();
+        let mut types = [0; 1];
+        socket.read_exact(&mut types).unwrap();
+        if types == [0] {
+            return None;
+        }
+        socket.write_all(&[2]).unwrap();
+        // The type, then the challenge.
+        let mut challenge = [0; 17];
+        socket.read_exact(&mut challenge).unwrap();
+        let challenge = challenge[1..].try_into().unwrap();
+        socket.write_all(&response(password, challenge)).unwrap();
+        let mut result = [0; 4];
+        socket.read_exact(&mut result).unwrap();
+        // The server has counted it when it closes.
+        socket.shutdown(Shutdown::Write).unwrap();
+        read_to_end(&mut socket);
+        Some(u32::from_be_bytes(result))
+    };
+    for _ in 0..5 {
+        assert_eq!(attempt("guess"), Some(1));
+    }
+    assert_eq!(attempt("secret"), None);
+    assert_eq!(served.stop().wrong_passwords, 5);
+}
+
+#[test]
+fn events_are_bound_while_somebody_looks_and_at_no_other_time() {
+    let mut served = Served::start(shown(), without_password());
+    assert_eq!(served.device.bound(), 0);
+    let mut first = viewer(&served);
+    assert_eq!(served.device.bound(), 3);
+    drop(viewer(&served));
+    first.write_all(&request(FULL, EVERYTHING)).unwrap();
+    raw_update(&mut first);
+    assert_eq!(served.device.bound(), 3);
+    first.shutdown(Shutdown::Write).unwrap();
+    read_to_end(&mut first);
+    // The service call that left the viewer has ended by then.
+    let _server = served.join().unwrap();
+    assert_eq!(served.device.bound(), 0);
+}
+
+/// What the server has done once it has done all there was to do.
+fn quiesced(server: &mut VncServer) -> VncCounters {
+    loop {
+        let before = server.counters();
+        // The viewer has sent all it sends: this only outwaits the loopback device.
+        server
+            .service(Wait::For(Duration::from_millis(50)))
+            .unwrap();
+        if server.counters() == before {
+            return before;
+        }
+    }
+}
+
+#[test]
+fn nothing_wakes_the_server_while_nothing_changes() {
+    let mut served = Served::start(shown(), without_password());
+    let mut watcher = viewer(&served);
+    watcher.write_all(&request(FULL, EVERYTHING)).unwrap();
+    raw_update(&mut watcher);
+    watcher.write_all(&encodings(&[0])).unwrap();
+    watcher
+        .write_all(&request(INCREMENTAL, EVERYTHING))
+        .unwrap();
+    let mut server = served.join().unwrap();
+    let before = quiesced(&mut server);
+
+    // A poller would have looked thirty times.
+    server.service(Wait::For(Duration::from_secs(1))).unwrap();
+    assert_eq!(server.counters(), before);
+
+    served.device.draw(0, 0, 0x00ff_ffff);
+    served.device.signal(fake::REFRESH);
+    server.service(Wait::Forever).unwrap();
+    assert_eq!(raw_update(&mut watcher), [0xff, 0xff, 0xff, 0]);
+    let after = server.counters();
+    assert_eq!(after.wakeups, before.wakeups + 1);
+    assert_eq!(after.display.fetches, before.display.fetches + 1);
+}
