@@ -1,5 +1,6 @@
 //! What `irqbroker vgpu` can be told.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -33,6 +34,41 @@ pub(crate) struct ServeArgs {
     /// -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: PathBuf,
+    /// Have each head show a moving test card, drawn by the device itself, for want of a guest
+    #[arg(long)]
+    pub(crate) test_card: bool,
+    #[command(flatten)]
+    pub(crate) vnc: VncArgs,
+}
+
+/// How `irqbroker vgpu serve` shows a head over VNC.
+#[derive(Debug, Args)]
+pub(crate) struct VncArgs {
+    /// Show a head to VNC viewers on this address, such as 127.0.0.1:5900; port 0 takes a free one. The password
+    /// is made anew and printed once
+    #[arg(long = "vnc", value_name = "ADDR")]
+    pub(crate) address: Option<SocketAddr>,
+    /// Which head
+    #[arg(
+        long = "vnc-head",
+        value_name = "N",
+        default_value_t = 0,
+        requires = "address"
+    )]
+    pub(crate) head: u8,
+    /// Take the password from the first line of a file: 1 to 8 bytes
+    #[arg(long = "vnc-password-file", value_name = "FILE", requires = "address")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Ask for no password; only on a loopback address
+    #[arg(
+        long = "vnc-no-password",
+        requires = "address",
+        conflicts_with = "password_file"
+    )]
+    pub(crate) no_password: bool,
+    /// Allow an address that other hosts can reach; nothing that is sent is encrypted
+    #[arg(long = "vnc-allow-remote", requires = "address")]
+    pub(crate) allow_remote: bool,
 }
 
 /// Options of `irqbroker vgpu screenshot`.

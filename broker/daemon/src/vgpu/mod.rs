@@ -1,10 +1,12 @@
-//! `irqbroker vgpu`: the types there are, one of them on a vfio-user socket, and what that shows.
+//! `irqbroker vgpu`: the types there are, one of them on a vfio-user socket, and what that shows, also
+//! over VNC.
 
 mod args;
 mod screenshot;
 mod serve;
 mod sockets;
 mod types;
+mod vnc;
 
 pub(crate) use args::VgpuArgs;
 

@@ -16,6 +16,8 @@ use serde::Serialize;
 
 use super::args::ServeArgs;
 use super::sockets;
+use super::vnc;
+use super::vnc::Vnc;
 use crate::output::Output;
 
 /// What is told once the sockets are there.
@@ -26,6 +28,8 @@ struct Serving {
     socket: String,
     /// Where the picture of each head is.
     heads: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vnc: Option<Vnc>,
 }
 
 /// Serves until a signal ends the process.
@@ -53,6 +57,13 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         let view = Arc::new(device.head_view(*head)?);
         servers.push(Server::bind(socket, view, ServerOptions::default())?);
     }
+    let vnc = vnc::start(&args.vnc, &device)?;
+    let cards: Result<Vec<_>, _> = heads
+        .iter()
+        .filter(|_| args.test_card)
+        .map(|(head, _)| device.show_test_card(*head))
+        .collect();
+    let _cards = cards?;
     let _vblanks = parent.scheduler().spawn()?;
     output.print(&Serving {
         name: device.instance().name().to_owned(),
@@ -62,6 +73,7 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
             .iter()
             .map(|(_, socket)| socket.display().to_string())
             .collect(),
+        vnc,
     })?;
     loop {
         wait(&servers)?;
@@ -92,6 +104,7 @@ fn wait(servers: &[Server]) -> anyhow::Result<()> {
 
 impl fmt::Display for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}, type {}, on {}", self.name, self.r#type, self.socket)
+        writeln!(f, "{}, type {}, on {}", self.name, self.r#type, self.socket)?;
+        self.vnc.iter().try_for_each(|vnc| write!(f, "{vnc}"))
     }
 }

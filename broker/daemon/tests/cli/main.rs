@@ -12,6 +12,8 @@ mod refusals;
 mod report;
 mod vgpu;
 mod vgpu_clients;
+mod viewer;
+mod vnc;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         refusals::stories(),
         vgpu::stories(),
         vgpu_clients::stories(),
+        vnc::stories(),
     ]
     .into_iter()
     .flatten()

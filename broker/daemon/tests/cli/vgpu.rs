@@ -62,23 +62,39 @@ pub(crate) fn stories() -> Vec<Trial> {
 pub(crate) struct Serving {
     pub(crate) process: Child,
     pub(crate) socket: String,
+    /// What it told of itself.
+    pub(crate) told: Value,
 }
 
 impl Serving {
     pub(crate) fn start(vgpu_type: &str, name: &str) -> anyhow::Result<Self> {
+        Self::start_with(vgpu_type, name, &[])
+    }
+
+    pub(crate) fn start_with(
+        vgpu_type: &str,
+        name: &str,
+        options: &[&str],
+    ) -> anyhow::Result<Self> {
         let socket = fresh_path(name)?;
         let mut command: Command = irqbroker();
         command.args([
             "vgpu", "serve", "--json", "--type", vgpu_type, "--socket", &socket,
         ]);
+        command.args(options);
         let mut process = command.stdout(Stdio::piped()).spawn()?;
         let stdout = process.stdout.take().context("no stdout")?;
-        let serving = Self { process, socket };
+        let mut serving = Self {
+            process,
+            socket,
+            told: Value::Null,
+        };
         // It tells of itself once the socket is there.
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let told: Value = serde_json::from_str(&line).with_context(|| format!("told: {line}"))?;
         ensure!(told["type"] == vgpu_type, "{told}");
+        serving.told = told;
         Ok(serving)
     }
 }
@@ -169,7 +185,7 @@ fn no_picture() -> anyhow::Result<()> {
 }
 
 /// Arguments for a picture of a head.
-fn screenshot<'a>(serving: &'a Serving, head: &'a str, file: &'a str) -> [&'a str; 8] {
+pub(crate) fn screenshot<'a>(serving: &'a Serving, head: &'a str, file: &'a str) -> [&'a str; 8] {
     let socket = &serving.socket;
     [
         "vgpu",

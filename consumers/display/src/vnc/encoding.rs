@@ -5,24 +5,15 @@ use std::io;
 use flate2::Compress;
 use flate2::Compression;
 use rfb_encodings::encode_zrle_persistent;
-use rfb_encodings::tight::encode_tight_rects;
 
 use super::format::Format;
-use super::tight::TightStreams;
 use crate::frame::Frame;
 use crate::rect::Rect;
-
-/// Tight without JPEG.
-const LOSSLESS: u8 = 10;
-/// Of Tight's ten levels the fastest that compresses.
-const LEVEL: u8 = 1;
 
 /// How pixels are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     Raw,
-    /// Tight without JPEG, of 24-bit colors; of as many rectangles as it finds best.
-    Tight,
     Zrle,
 }
 
@@ -31,24 +22,22 @@ impl Encoding {
     const fn number(self) -> i32 {
         match self {
             Self::Raw => rfb_encodings::ENCODING_RAW,
-            Self::Tight => rfb_encodings::ENCODING_TIGHT,
             Self::Zrle => rfb_encodings::ENCODING_ZRLE,
         }
     }
 
     /// That of a number, if it is one that is sent.
     pub(super) fn of_number(number: i32) -> Option<Self> {
-        [Self::Raw, Self::Tight, Self::Zrle]
+        [Self::Raw, Self::Zrle]
             .into_iter()
             .find(|encoding| encoding.number() == number)
     }
 }
 
-/// The compressors of a viewer, whose state goes on from one rectangle to the next.
+/// The compressor of a viewer, whose state goes on from one rectangle to the next.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
     zrle: Option<Compress>,
-    tight: TightStreams,
     pixels: Vec<u8>,
 }
 
@@ -86,35 +75,6 @@ impl Encoder {
                 )?;
                 header(part, encoding.number(), out);
                 out.extend(encoded);
-            }
-            Encoding::Tight => {
-                self.pixels.clear();
-                lines(frame, part, |line| {
-                    self.pixels.extend(line.iter().flat_map(|pixel| {
-                        let [_, red, green, blue] = pixel.to_be_bytes();
-                        [red, green, blue, 0]
-                    }));
-                });
-                let encoded = encode_tight_rects(
-                    &self.pixels,
-                    part.width,
-                    part.height,
-                    LOSSLESS,
-                    LEVEL,
-                    &format.of_library(),
-                    &mut self.tight,
-                );
-                for (x, y, width, height, bytes) in encoded {
-                    let (x, y) = (part.x + x, part.y + y);
-                    let piece = Rect {
-                        x,
-                        y,
-                        width,
-                        height,
-                    };
-                    header(piece, encoding.number(), out);
-                    out.extend(bytes);
-                }
             }
         }
         Ok(())

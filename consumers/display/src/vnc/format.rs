@@ -148,12 +148,6 @@ impl Format {
         }
     }
 
-    /// Whether each color has 8 bits and a pixel 32: what Tight sends as three bytes.
-    pub(super) fn is_true_color_24(self) -> bool {
-        let max = [self.red.max, self.green.max, self.blue.max];
-        self.bits == 32 && self.depth == 24 && max == [255; 3]
-    }
-
     /// Appends the pixels of a line, `0x00rrggbb` each.
     pub(super) fn append(self, line: &[u32], bytes: &mut Vec<u8>) {
         if self == Self::FRAME {

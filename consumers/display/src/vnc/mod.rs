@@ -25,7 +25,6 @@ mod server;
 mod session;
 #[cfg(test)]
 pub(crate) mod testing;
-mod tight;
 mod timer;
 mod update;
 

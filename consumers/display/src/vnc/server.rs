@@ -404,22 +404,21 @@ impl VncServer {
         }
     }
 
+    /// Accepts one viewer: what others did before it came is known by then, such as that they left.
     fn accept(&mut self) -> Result<(), ServiceError> {
-        loop {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let socket = match rustix::net::accept_with(&self.listener, flags) {
-                Ok(socket) => socket,
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(source) => return Err(ServiceError::Accept { source }),
-            };
-            if self.clients.len() >= self.options.limits.clients {
-                self.counters.turned_away += 1;
-                continue;
-            }
-            self.connect(socket.into())
-                .map_err(|source| ServiceError::Accept { source })?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = match rustix::net::accept_with(&self.listener, flags) {
+            Ok(socket) => socket,
+            // Gone by now, or another try is due.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
+            Err(source) => return Err(ServiceError::Accept { source }),
+        };
+        if self.clients.len() >= self.options.limits.clients {
+            self.counters.turned_away += 1;
+            return Ok(());
         }
+        self.connect(socket.into())
+            .map_err(|source| ServiceError::Accept { source })
     }
 
     fn connect(&mut self, socket: TcpStream) -> Result<(), Errno> {

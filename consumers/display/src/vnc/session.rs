@@ -52,13 +52,10 @@ enum Phase {
 struct Known {
     /// That which it likes best, of those that are sent.
     encoding: Option<Encoding>,
-    /// The one behind it that needs no end of its own.
-    counted: Option<Encoding>,
     cursor: bool,
     pointer: bool,
     size: bool,
     extended_size: bool,
-    last_rect: bool,
 }
 
 /// What it is to be told with the next update.
@@ -267,19 +264,13 @@ impl Session {
 
     fn learn(&mut self, list: &[i32]) {
         let knows = |number| list.contains(&number);
-        let sent = || {
-            list.iter()
-                .filter_map(|&number| Encoding::of_number(number))
-        };
         let before = self.known;
         self.known = Known {
-            encoding: sent().next(),
-            counted: sent().find(|&encoding| encoding != Encoding::Tight),
+            encoding: list.iter().find_map(|&number| Encoding::of_number(number)),
             cursor: knows(update::CURSOR),
             pointer: knows(update::POINTER_POSITION),
             size: knows(update::DESKTOP_SIZE),
             extended_size: knows(update::EXTENDED_DESKTOP_SIZE),
-            last_rect: knows(update::LAST_RECT),
         };
         self.owed.cursor |= self.known.cursor && !before.cursor;
         self.owed.pointer |= self.known.pointer && !before.pointer;
@@ -365,7 +356,8 @@ impl Session {
         self.requested = None;
         let extra = u16::from(cursor) + u16::from(at.is_some());
         let frame = Arc::clone(&screen.frame);
-        let update = Update::begin(frame, self.format, self.encoding(), parts, extra, out);
+        let encoding = self.known.encoding.unwrap_or(Encoding::Raw);
+        let update = Update::begin(frame, self.format, encoding, parts, extra, out);
         if cursor {
             self.owed.cursor = false;
             self.has_cursor = true;
@@ -396,14 +388,6 @@ impl Session {
             update::extended_resize(layout, self.size, out);
         }
         layout.is_some()
-    }
-
-    fn encoding(&self) -> Encoding {
-        let known = &self.known;
-        let preferred = known.encoding.filter(|&encoding| {
-            encoding != Encoding::Tight || known.last_rect && self.format.is_true_color_24()
-        });
-        preferred.or(known.counted).unwrap_or(Encoding::Raw)
     }
 }
 

@@ -152,7 +152,7 @@ impl Decoder {
             }
             16 => {
                 let len = input.u32() as usize;
-                let plain = self.inflate(input.take(len));
+                let plain = inflate(&mut self.zrle, input.take(len));
                 received.rects.push((kind, rect));
                 tiles(&mut Input(&plain), rect, format, received);
             }
@@ -174,17 +174,16 @@ impl Decoder {
             kind => panic!("encoding {kind}"),
         }
     }
+}
 
-    fn inflate(&mut self, input: &[u8]) -> Vec<u8> {
-        let mut plain = Vec::with_capacity(1 << 20);
-        let before = self.zrle.total_in();
-        let status = self
-            .zrle
-            .decompress_vec(input, &mut plain, FlushDecompress::Sync);
-        status.unwrap();
-        assert_eq!(self.zrle.total_in() - before, input.len() as u64);
-        plain
-    }
+fn inflate(stream: &mut Decompress, input: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(1 << 20);
+    let before = stream.total_in();
+    stream
+        .decompress_vec(input, &mut plain, FlushDecompress::Sync)
+        .unwrap();
+    assert_eq!(stream.total_in() - before, input.len() as u64);
+    plain
 }
 
 /// Tiles of ZRLE (RFC 6143 section 7.7.6).
@@ -250,18 +249,23 @@ fn run_lengths(
     let mut pixels = Vec::new();
     while pixels.len() < area {
         let (pixel, is_run) = next(input);
-        let mut len = 1;
-        while is_run {
-            let more = input.take(1)[0];
-            len += usize::from(more);
-            if more != 255 {
-                break;
-            }
-        }
+        let len = if is_run { run_length(input) } else { 1 };
         pixels.extend(vec![pixel; len]);
     }
     assert_eq!(pixels.len(), area);
     pixels
+}
+
+/// Bytes of 255 and a last one that is less, and one more than their sum.
+fn run_length(input: &mut Input<'_>) -> usize {
+    let mut len = 1;
+    loop {
+        let more = input.take(1)[0];
+        len += usize::from(more);
+        if more != 255 {
+            return len;
+        }
+    }
 }
 
 /// A pixel as a number.

@@ -16,11 +16,8 @@ use crate::rect::Rect;
 pub(super) const CURSOR: i32 = -239;
 pub(super) const POINTER_POSITION: i32 = -232;
 pub(super) const DESKTOP_SIZE: i32 = -223;
-pub(super) const LAST_RECT: i32 = -224;
 pub(super) const EXTENDED_DESKTOP_SIZE: i32 = -308;
 
-/// A count that is not known: the last rectangle says that it is the last.
-const UNTIL_LAST_RECT: u16 = u16::MAX;
 /// Pixels that are encoded at once.
 const PIECE: u32 = 1 << 17;
 /// Lines a piece has if they are longer than that allows.
@@ -49,13 +46,9 @@ impl Update {
         out: &mut Vec<u8>,
     ) -> Self {
         let pieces: VecDeque<Rect> = parts.into_iter().flat_map(split).collect();
-        let count = match encoding {
-            Encoding::Tight if !pieces.is_empty() => UNTIL_LAST_RECT,
-            // A thousand parts and twice as many pieces are the most there can be.
-            _ => u16::try_from(pieces.len())
-                .unwrap_or(u16::MAX)
-                .saturating_add(extra),
-        };
+        // A thousand parts and twice as many pieces are the most there can be.
+        let count = u16::try_from(pieces.len()).unwrap_or(u16::MAX);
+        let count = count.saturating_add(extra);
         update_header(count, out);
         Self {
             frame,
@@ -77,9 +70,6 @@ impl Update {
     ) -> io::Result<()> {
         if let Some(piece) = self.pieces.pop_front() {
             encoder.append(self.encoding, self.format, &self.frame, piece, out)?;
-            if self.pieces.is_empty() && self.encoding == Encoding::Tight {
-                header(Rect::of_size(0, 0), LAST_RECT, out);
-            }
         }
         Ok(())
     }

@@ -81,7 +81,9 @@ fn without_password() -> VncOptions {
 /// A picture of 300 by 200 in which neighbours differ.
 fn shown() -> FakeDisplay {
     let device = FakeDisplay::new();
-    device.show(300, 200, |x, y| (x % 256) << 16 | y << 8 | (x + y) % 256);
+    device.show(300, 200, |x, y| {
+        ((x % 256) << 16) | (y << 8) | ((x + y) % 256)
+    });
     device
 }
 

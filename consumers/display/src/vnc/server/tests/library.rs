@@ -121,11 +121,6 @@ fn library_viewer_sees_the_screenshot_in_every_encoding() {
     for encodings in [
         &[VncEncoding::Raw][..],
         &[VncEncoding::Zrle, VncEncoding::Raw],
-        &[
-            VncEncoding::Tight,
-            VncEncoding::LastRectPseudo,
-            VncEncoding::Raw,
-        ],
     ] {
         run(async {
             let mut viewer = Viewer::connect(served.address, "", encodings)
@@ -134,7 +129,7 @@ fn library_viewer_sees_the_screenshot_in_every_encoding() {
             viewer.watch(|viewer| viewer.picture == expected).await;
         });
     }
-    assert_eq!(served.stop().accepted, 3);
+    assert_eq!(served.stop().accepted, 2);
 }
 
 #[test]

@@ -1,0 +1,120 @@
+//! A head of a served vGPU over VNC, on a thread of its own: what is encoded for a viewer holds up
+//! no access of the guest.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use irqbroker::Wait;
+use irqbroker::vgpu::HeadId;
+use irqbroker::vgpu::VgpuDevice;
+use irqbroker_display::BindError;
+use irqbroker_display::Exposure;
+use irqbroker_display::Password;
+use irqbroker_display::Security;
+use irqbroker_display::VncOptions;
+use irqbroker_display::VncServer;
+use serde::Serialize;
+
+use super::args::VncArgs;
+
+/// How long nothing is tried again that has failed: what it needs may be free again by then.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where a head is shown, and what a viewer has to know.
+#[derive(Debug, Serialize)]
+pub(super) struct Vnc {
+    address: SocketAddr,
+    head: u8,
+    /// If it was made here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+/// Starts to show a head, if that is asked for; until the process ends.
+///
+/// # Errors
+///
+/// The password is none, or the address cannot be listened on.
+pub(super) fn start(args: &VncArgs, device: &Arc<VgpuDevice>) -> anyhow::Result<Option<Vnc>> {
+    let Some(address) = args.address else {
+        return Ok(None);
+    };
+    let (security, password) = security(args)?;
+    let view = device.head_view(HeadId(args.head))?;
+    let options = VncOptions {
+        // The head that the view tells of.
+        head: args.head.into(),
+        name: format!("{} head {}", device.instance().name(), args.head),
+        exposure: if args.allow_remote {
+            Exposure::Anywhere
+        } else {
+            Exposure::Loopback
+        },
+        ..VncOptions::new(security)
+    };
+    let server = VncServer::bind(address, Arc::new(view), options).map_err(remedied)?;
+    let vnc = Vnc {
+        address: server.address(),
+        head: args.head,
+        password,
+    };
+    std::thread::Builder::new()
+        .name("vnc".to_owned())
+        .spawn(move || serve(server))
+        .context("cannot start the thread for vnc")?;
+    Ok(Some(vnc))
+}
+
+fn serve(mut server: VncServer) {
+    loop {
+        if let Err(error) = server.service(Wait::Forever) {
+            // Too many open files, or a device that is gone.
+            tracing::warn!(%error, "vnc");
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// What viewers have to know, and the text of a password that was made here.
+fn security(args: &VncArgs) -> anyhow::Result<(Security, Option<String>)> {
+    if args.no_password {
+        return Ok((Security::None, None));
+    }
+    if let Some(file) = &args.password_file {
+        return Ok((Security::Password(read_password(file)?), None));
+    }
+    let (password, text) = Password::generate().context("the kernel has no random bytes")?;
+    Ok((Security::Password(password), Some(text)))
+}
+
+fn read_password(file: &Path) -> anyhow::Result<Password> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let line = text.lines().next().unwrap_or_default();
+    Password::new(line)
+        .map_err(|error| anyhow::anyhow!("the first line of {}: {error}", file.display()))
+}
+
+/// Names the option that would allow what was refused.
+fn remedied(error: BindError) -> anyhow::Error {
+    let remedy = match error {
+        BindError::Exposed { .. } => "; give --vnc-allow-remote",
+        BindError::Open { .. } => "; leave --vnc-no-password out",
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}{remedy}")
+}
+
+impl fmt::Display for Vnc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "head {} over vnc on {}", self.head, self.address)?;
+        match &self.password {
+            Some(password) => writeln!(f, ", password {password}"),
+            None => writeln!(f),
+        }
+    }
+}

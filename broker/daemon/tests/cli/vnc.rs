@@ -1,0 +1,186 @@
+//! `irqbroker vgpu serve --vnc`: what a library's viewer sees of it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use anyhow::bail;
+use anyhow::ensure;
+use irqbroker_display::Picture;
+use irqbroker_vfio::abi::Device;
+use irqbroker_vfio::abi::RegionIndex;
+use irqbroker_vfio_user::Client;
+use irqbroker_vfio_user::ClientOptions;
+use irqbroker_vgpu::TestPicture;
+use irqbroker_vgpu::TestReading;
+use libtest_mimic::Trial;
+use vnc::VncEncoding;
+
+use crate::command::fresh_path;
+use crate::command::run;
+use crate::need::Need;
+use crate::need::story;
+use crate::vgpu::Serving;
+use crate::vgpu::screenshot;
+use crate::viewer;
+use crate::viewer::Viewer;
+
+/// Where nobody else listens.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+pub(crate) fn stories() -> Vec<Trial> {
+    vec![
+        story(
+            "vgpu_serve_vnc_shows_a_library_viewer_the_screenshot_in_every_encoding",
+            Need::Nothing,
+            same_as_screenshot,
+        ),
+        story(
+            "vgpu_serve_vnc_shows_the_test_card_of_one_frame_at_a_time",
+            Need::Nothing,
+            test_card,
+        ),
+        story("vgpu_serve_vnc_needs_its_password", Need::Nothing, password),
+        story(
+            "vgpu_serve_vnc_is_refused_where_others_could_look_unasked",
+            Need::Nothing,
+            refusals,
+        ),
+    ]
+}
+
+fn address(serving: &Serving) -> anyhow::Result<&str> {
+    let address = serving.told["vnc"]["address"].as_str();
+    address.with_context(|| serving.told.to_string())
+}
+
+/// The picture of a head, as the command saves it.
+fn saved(serving: &Serving, head: &str, name: &str) -> anyhow::Result<Picture> {
+    let file = fresh_path(name)?;
+    run(&screenshot(serving, head, &file))?.report()?;
+    Ok(Picture::from_png(&std::fs::read(&file)?)?)
+}
+
+fn same_as_screenshot() -> anyhow::Result<()> {
+    let options = ["--vnc", ANY_PORT, "--vnc-head", "1"];
+    let serving = Serving::start_with("dual", "vnc.sock", &options)?;
+    let password = serving.told["vnc"]["password"].as_str().context("none")?;
+    let client = Client::connect(Path::new(&serving.socket), ClientOptions::default())?;
+    // A picture of 200 by 100 on head 1, in which neighbours differ, a line of it a write.
+    for y in 0..100u32 {
+        let line: Vec<u8> = (0..200u32)
+            .flat_map(|x| (x << 16 | y << 8 | (x ^ y)).to_le_bytes())
+            .collect();
+        client.region_write(RegionIndex::BAR0, u64::from(y) * 800, &line)?;
+    }
+    for (at, value) in [(0x964, 800), (0x968, 100 << 16 | 200), (0x96c, 1)] {
+        client.region_write(RegionIndex::BAR2, at, &u32::to_le_bytes(value))?;
+    }
+    let expected = saved(&serving, "1", "vnc.png")?;
+    ensure!((expected.width(), expected.height()) == (200, 100));
+    for encoding in [VncEncoding::Raw, VncEncoding::Zrle] {
+        viewer::run(async {
+            let mut viewer = Viewer::connect(address(&serving)?, password, &[encoding]).await?;
+            viewer
+                .watch(|viewer| viewer.picture().as_ref() == Some(&expected))
+                .await
+        })?;
+    }
+    Ok(())
+}
+
+/// The frame of the card that a picture is, which is no earlier than `from`, if each of its pixels
+/// is that of this frame.
+fn card_frame(card: TestPicture, from: u32, rgb: impl Fn(u32, u32) -> [u8; 3]) -> Option<u32> {
+    let bgr = |x, y| {
+        let [red, green, blue] = rgb(x, y);
+        [blue, green, red, 0]
+    };
+    let TestReading::Frame(frame) = card.read(bgr) else {
+        return None;
+    };
+    let same = |x, y| card.pixel(frame.into(), x, y) == bgr(x, y);
+    let line = |y| (0..card.width()).all(|x| same(x, y));
+    (frame >= from && (0..card.height()).all(line)).then_some(frame)
+}
+
+fn test_card() -> anyhow::Result<()> {
+    let options = ["--test-card", "--vnc", ANY_PORT, "--vnc-no-password"];
+    let serving = Serving::start_with("small", "card.sock", &options)?;
+    // The mode of the type.
+    let card = TestPicture::new(1024, 768).context("too small")?;
+    let next = viewer::run(async {
+        // The card is there from the first vblank on, and the head is dark before.
+        let encodings = [VncEncoding::Raw, VncEncoding::DesktopSizePseudo];
+        let mut viewer = Viewer::connect(address(&serving)?, "", &encodings).await?;
+        viewer.watch(|viewer| viewer.size() == (1024, 768)).await?;
+        let mut next = 1;
+        for _ in 0..3 {
+            let frame = |viewer: &Viewer| card_frame(card, next, |x, y| viewer.pixel(x, y));
+            viewer.watch(|viewer| frame(viewer).is_some()).await?;
+            next = frame(&viewer).context("seen")? + 1;
+        }
+        Ok(next)
+    })?;
+    // The screenshot is read line by line, and may be of two frames where the machine is busy.
+    for _ in 0..100 {
+        let picture = saved(&serving, "0", "card.png")?;
+        let rgb = |x, y| picture.pixel(x, y).unwrap_or_default();
+        if card_frame(card, next, rgb).is_some() {
+            return Ok(());
+        }
+    }
+    bail!("no screenshot is of one frame")
+}
+
+fn password() -> anyhow::Result<()> {
+    let file = fresh_path("password")?;
+    std::fs::write(&file, "secret\nwhat else is there")?;
+    let options = ["--vnc", ANY_PORT, "--vnc-password-file", &file];
+    let serving = Serving::start_with("small", "password.sock", &options)?;
+    ensure!(
+        serving.told["vnc"]["password"].is_null(),
+        "{}",
+        serving.told
+    );
+    viewer::run(async {
+        let wrong = Viewer::connect(address(&serving)?, "secret1", &[VncEncoding::Raw]).await;
+        ensure!(wrong.is_err(), "a wrong password");
+        let mut viewer = Viewer::connect(address(&serving)?, "secret", &[VncEncoding::Raw]).await?;
+        // The head shows nothing, which is black.
+        viewer.watch(|viewer| viewer.size() == (640, 480)).await?;
+        ensure!(viewer.pixel(0, 0) == [0; 3], "a dark head");
+        Ok(())
+    })
+}
+
+fn refusals() -> anyhow::Result<()> {
+    let long = fresh_path("long-password")?;
+    std::fs::write(&long, "123456789\n")?;
+    let socket = fresh_path("refused.sock")?;
+    let serve = ["vgpu", "serve", "--type", "small", "--socket", &socket];
+    for (options, text) in [
+        (vec!["--vnc", "0.0.0.0:0"], "--vnc-allow-remote"),
+        (
+            vec![
+                "--vnc",
+                "0.0.0.0:0",
+                "--vnc-allow-remote",
+                "--vnc-no-password",
+            ],
+            "leave --vnc-no-password out",
+        ),
+        (vec!["--vnc", ANY_PORT, "--vnc-head", "7"], "head"),
+        (
+            vec!["--vnc", ANY_PORT, "--vnc-password-file", &long],
+            "at most 8 bytes, not 9",
+        ),
+    ] {
+        let arguments: Vec<&str> = serve.iter().copied().chain(options).collect();
+        let answer = run(&arguments)?;
+        let line = answer.refusal()?;
+        ensure!(line.contains(text), "{line}");
+        // Nothing is left behind that another run would have to clean up.
+        ensure!(!Path::new(&socket).exists(), "the socket is still there");
+    }
+    Ok(())
+}
