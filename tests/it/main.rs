@@ -8,6 +8,7 @@ mod conformance;
 mod dependencies;
 mod design_tables;
 mod errno_table;
+mod display;
 mod exact;
 mod explain;
 mod guest_rig;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
     let stories: Vec<Trial> = [
         dependencies::stories(),
         design_tables::stories(),
+        display::stories(),
         conformance::stories(),
         errno_table::stories(),
         exact::stories(),

@@ -46,6 +46,7 @@ struct State {
     bound: [Option<OwnedFd>; 3],
     /// Sub-index that refuses to be bound.
     refuses: Option<u32>,
+    mappable: bool,
     queries: u32,
 }
 
@@ -70,6 +71,7 @@ impl FakeDisplay {
                 cursor: None,
                 bound: [const { None }; 3],
                 refuses: None,
+                mappable: true,
                 queries: 0,
             }),
         }
@@ -142,6 +144,11 @@ impl FakeDisplay {
         self.state().refuses = Some(sub_index);
     }
 
+    /// Has its regions read, not mapped.
+    pub(crate) fn forbid_mapping(&self) {
+        self.state().mappable = false;
+    }
+
     /// Signals an event.
     pub(crate) fn signal(&self, event: usize) {
         if let Some(bound) = &self.state().bound[event] {
@@ -175,11 +182,15 @@ impl Device for FakeDisplay {
     }
 
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo, Errno> {
+        let state = self.state();
+        let mut flags = RegionFlags::READ;
+        flags.set(RegionFlags::MMAP, state.mappable);
         Ok(RegionInfo {
             index,
-            flags: RegionFlags::READ,
+            flags,
             size: SIZE as u64,
-            offset: 0,
+            // That of a region that cannot be mapped says nothing.
+            offset: if state.mappable { 0 } else { 4096 },
             capabilities: Vec::new(),
         })
     }

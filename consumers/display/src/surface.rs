@@ -4,6 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::Errno;
+use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 
 /// What a picture is read from.
@@ -25,12 +26,16 @@ pub(crate) enum Surface<'a> {
 }
 
 impl<'a> Surface<'a> {
-    /// The region's file, if it has one. Asked anew each time: it may lie elsewhere by now.
+    /// The region's file, if it has one and can be mapped: only then the offset is one in the file.
+    /// Asked anew each time, since the region may lie elsewhere by now.
     pub(crate) fn of_region(device: &'a dyn Device, region: RegionIndex) -> Result<Self, Errno> {
         let Some(fd) = device.region_fd(region) else {
             return Ok(Self::Region { device, region });
         };
         let info = device.region_info(region)?;
+        if !info.flags.contains(RegionFlags::MMAP) {
+            return Ok(Self::Region { device, region });
+        }
         Ok(Self::File {
             fd,
             offset: info.offset,

@@ -138,6 +138,16 @@ fn picture_that_cannot_be_read_is_none_and_the_next_event_brings_it_back() {
 }
 
 #[test]
+fn region_that_cannot_be_mapped_is_read_though_it_has_a_file() {
+    let (device, mut display) = open();
+    device.forbid_mapping();
+    device.draw(0, 0, BLUE);
+    after(&device, &mut display, fake::REFRESH);
+    let line = display.frame().unwrap().line(0);
+    assert_eq!(line[..2], [BLUE, RED]);
+}
+
+#[test]
 fn cursor_that_moves_is_told_apart_from_one_that_looks_different() {
     let (device, mut display) = open();
     let queries = device.queries();
