@@ -29,6 +29,8 @@ use crate::wait::timeout;
 
 /// How many events are taken from the kernel at once.
 const EVENTS: usize = 8;
+/// How often a picture that another flip overtook is taken again, in one service call.
+const LATE_MAX: u32 = 3;
 
 /// What is new since the service call before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,7 +56,7 @@ pub enum PictureChange {
 }
 
 /// What is new of the cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum CursorChange {
     /// Nothing.
     #[default]
@@ -63,6 +65,25 @@ pub enum CursorChange {
     Moved,
     /// It looks different, or has come or gone.
     Shape,
+}
+
+impl Change {
+    /// This, and what came behind it.
+    fn then(self, later: Self) -> Self {
+        Self {
+            picture: match (self.picture, later.picture) {
+                (PictureChange::Drawn(mut damage), PictureChange::Drawn(more)) => {
+                    damage.merge(&more);
+                    PictureChange::Drawn(damage)
+                }
+                (only, PictureChange::None) => only,
+                (PictureChange::None, only) => only,
+                _ => PictureChange::Replaced,
+            },
+            cursor: self.cursor.max(later.cursor),
+            monitor: self.monitor | later.monitor,
+        }
+    }
 }
 
 /// What a display has done so far.
@@ -192,6 +213,22 @@ impl Display {
     /// [`WaitError`]; the display is as good as before.
     pub fn service(&mut self, wait: Wait) -> Result<Change, WaitError> {
         let fetches = self.take_events(wait)?;
+        self.counters.wakeups += u64::from(fetches != Fetches::default());
+        let mut change = self.fetch(fetches);
+        let mut late = fetches.primary;
+        for _ in 0..LATE_MAX {
+            if !late {
+                break;
+            }
+            // Once it was told of another flip the guest may have drawn into what was being read.
+            let fetches = self.take_events(Wait::No)?;
+            change = change.then(self.fetch(fetches));
+            late = fetches.primary;
+        }
+        Ok(change)
+    }
+
+    fn fetch(&mut self, fetches: Fetches) -> Change {
         let mut change = Change {
             monitor: fetches.monitor,
             ..Change::default()
@@ -202,7 +239,7 @@ impl Display {
         if fetches.cursor {
             change.cursor = self.fetch_cursor();
         }
-        Ok(change)
+        change
     }
 
     /// Empties the eventfds before anything is fetched: what happens from here on is told again.
@@ -225,7 +262,6 @@ impl Display {
                 fetches = fetches.with(binding.fetches);
             }
         }
-        self.counters.wakeups += u64::from(fetches != Fetches::default());
         Ok(fetches)
     }
 

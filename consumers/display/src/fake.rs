@@ -47,6 +47,8 @@ struct State {
     /// Sub-index that refuses to be bound.
     refuses: Option<u32>,
     mappable: bool,
+    /// Flips while a picture is being read.
+    overtaking: u32,
     queries: u32,
 }
 
@@ -72,6 +74,7 @@ impl FakeDisplay {
                 bound: [const { None }; 3],
                 refuses: None,
                 mappable: true,
+                overtaking: 0,
                 queries: 0,
             }),
         }
@@ -147,6 +150,11 @@ impl FakeDisplay {
     /// Has its regions read, not mapped.
     pub(crate) fn forbid_mapping(&self) {
         self.state().mappable = false;
+    }
+
+    /// Flips once in each of the next queries' pictures while they are being read.
+    pub(crate) fn overtake(&self, times: u32) {
+        self.state().overtaking = times;
     }
 
     /// Signals an event.
@@ -279,6 +287,11 @@ impl Device for FakeDisplay {
         self.probe_gfx(transport)?;
         let mut state = self.state();
         state.queries += 1;
+        if state.overtaking > 0 {
+            state.overtaking -= 1;
+            let refresh = state.bound[REFRESH].as_ref().unwrap();
+            rustix::io::write(refresh, &1u64.to_ne_bytes()).unwrap();
+        }
         let shown = match plane {
             PlaneType::PRIMARY => state.primary,
             PlaneType::CURSOR => state.cursor,

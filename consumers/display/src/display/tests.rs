@@ -92,6 +92,22 @@ fn events_that_nobody_took_are_one_fetch() {
 }
 
 #[test]
+fn picture_that_a_flip_overtook_is_taken_again_but_not_for_ever() {
+    for (flips, fetches) in [(1, 2), (100, 4)] {
+        let (device, mut display) = open();
+        let before = display.counters();
+        device.draw(0, 0, BLUE);
+        device.overtake(flips);
+        let change = after(&device, &mut display, fake::REFRESH);
+
+        assert!(matches!(change.picture, PictureChange::Drawn(_)));
+        let counters = display.counters();
+        assert_eq!(counters.fetches - before.fetches, fetches);
+        assert_eq!(counters.wakeups - before.wakeups, 1);
+    }
+}
+
+#[test]
 fn another_size_replaces_the_picture_and_so_does_its_end() {
     let (device, mut display) = open();
     device.show(10, 20, |_, _| BLUE);
