@@ -97,6 +97,17 @@ pub struct DisplayCounters {
     pub changes: u64,
 }
 
+impl DisplayCounters {
+    /// These and those of another display.
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            wakeups: self.wakeups + other.wakeups,
+            fetches: self.fetches + other.fetches,
+            changes: self.changes + other.changes,
+        }
+    }
+}
+
 /// What a head of a device shows, fetched when the device tells that it has changed.
 ///
 /// Its events are bound from [`open`](Self::open) until it is dropped. It starts no thread and

@@ -24,7 +24,8 @@ use super::client::Ended;
 use super::error::BindError;
 use super::error::ProtocolError;
 use super::error::ServiceError;
-use super::limits::VncLimits;
+use super::options::VncCounters;
+use super::options::VncOptions;
 use super::password;
 use super::screen::Screen;
 use super::security::Exposure;
@@ -34,7 +35,6 @@ use super::timer::Timer;
 use crate::display::Change;
 use crate::display::CursorChange;
 use crate::display::Display;
-use crate::display::DisplayCounters;
 use crate::display::PictureChange;
 use crate::frame::Frame;
 use crate::plan::Plan;
@@ -49,54 +49,6 @@ const FIRST_CLIENT: u64 = 3;
 const EVENTS: usize = 32;
 /// How much is taken of one viewer before it is the others' turn.
 const RECEIVE_MAX: usize = 16 << 10;
-
-/// What a server is made with.
-#[derive(Debug, Clone)]
-pub struct VncOptions {
-    /// Which head is shown.
-    pub head: u32,
-    /// What viewers may show as their window's title.
-    pub name: String,
-    /// Who may look.
-    pub security: Security,
-    /// From where.
-    pub exposure: Exposure,
-    /// How much a viewer may take.
-    pub limits: VncLimits,
-}
-
-impl VncOptions {
-    /// The first head, for this host only.
-    #[must_use]
-    pub fn new(security: Security) -> Self {
-        Self {
-            head: 0,
-            name: "irqbroker".to_owned(),
-            security,
-            exposure: Exposure::default(),
-            limits: VncLimits::default(),
-        }
-    }
-}
-
-/// What a server has done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct VncCounters {
-    /// Service calls that found something to do.
-    pub wakeups: u64,
-    /// Viewers that came and were heard.
-    pub accepted: u64,
-    /// Viewers closed at once because there were enough.
-    pub turned_away: u64,
-    /// Wrong passwords.
-    pub wrong_passwords: u64,
-    /// Viewers left for another error of theirs.
-    pub broken: u64,
-    /// Viewers left because they were too slow.
-    pub stalled: u64,
-    /// What the displays opened so far have done.
-    pub display: DisplayCounters,
-}
 
 /// Shows a head of a device to viewers.
 ///
@@ -192,7 +144,7 @@ impl VncServer {
     pub fn counters(&self) -> VncCounters {
         let open = self.display.as_ref().map(Display::counters);
         VncCounters {
-            display: sum(self.counters.display, open.unwrap_or_default()),
+            display: self.counters.display.plus(open.unwrap_or_default()),
             ..self.counters
         }
     }
@@ -291,7 +243,7 @@ impl VncServer {
 
     fn close_display(&mut self) {
         if let Some(display) = self.display.take() {
-            self.counters.display = sum(self.counters.display, display.counters());
+            self.counters.display = self.counters.display.plus(display.counters());
             // Its epoll set leaves this one when it is closed, here.
             drop(display);
             self.screen = Screen::dark();
@@ -449,14 +401,6 @@ impl VncServer {
 
 fn watch(epoll: &OwnedFd, fd: &impl AsFd, word: u64) -> Result<(), Errno> {
     epoll::add(epoll, fd, epoll::EventData::new_u64(word), EventFlags::IN)
-}
-
-fn sum(a: DisplayCounters, b: DisplayCounters) -> DisplayCounters {
-    DisplayCounters {
-        wakeups: a.wakeups + b.wakeups,
-        fetches: a.fetches + b.fetches,
-        changes: a.changes + b.changes,
-    }
 }
 
 #[cfg(test)]

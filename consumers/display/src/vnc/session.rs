@@ -7,6 +7,7 @@ use super::encoding::Encoder;
 use super::encoding::Encoding;
 use super::error::ProtocolError;
 use super::format::Format;
+use super::handshake;
 use super::message;
 use super::message::Message;
 use super::message::Request;
@@ -19,11 +20,6 @@ use super::update::Layout;
 use super::update::Update;
 use crate::damage::Damage;
 use crate::rect::Rect;
-
-/// What the server speaks, and a viewer at least.
-const VERSION: &[u8; 12] = b"RFB 003.008\n";
-/// Whoever speaks an older minor version.
-const MINOR: u16 = 8;
 
 /// What a session is made with.
 #[derive(Debug, Clone)]
@@ -95,7 +91,7 @@ pub(super) struct Session {
 impl Session {
     /// A session that has just begun; appends the first words.
     pub(super) fn new(terms: Terms, out: &mut Vec<u8>) -> Self {
-        out.extend(VERSION);
+        out.extend(handshake::VERSION);
         Self {
             terms,
             phase: Phase::Version,
@@ -193,9 +189,9 @@ impl Session {
 
     /// Looks at the viewer's version, and offers a security type.
     fn offer(&self, version: &[u8; 12], out: &mut Vec<u8>) -> Result<Phase, ProtocolError> {
-        let minor = minor_version(version).ok_or(ProtocolError::Version)?;
+        let minor = handshake::minor_version(version).ok_or(ProtocolError::Version)?;
         let refusal = match &self.terms.security {
-            _ if minor < MINOR => ProtocolError::Version,
+            _ if minor < handshake::MINOR => ProtocolError::Version,
             None => ProtocolError::LockedOut,
             Some(security) => {
                 out.extend([1, security.number()]);
@@ -208,7 +204,7 @@ impl Session {
         } else {
             out.push(0);
         }
-        reason(refusal, out);
+        handshake::reason(refusal, out);
         Err(refusal)
     }
 
@@ -223,7 +219,10 @@ impl Session {
                 out.extend([0; 4]);
                 Ok(Phase::Init)
             }
-            None => failed(ProtocolError::Security { wanted: choice }, out),
+            None => Err(handshake::failed(
+                ProtocolError::Security { wanted: choice },
+                out,
+            )),
         }
     }
 
@@ -238,7 +237,7 @@ impl Session {
                 out.extend([0; 4]);
                 Ok(Phase::Init)
             }
-            _ => failed(ProtocolError::Password, out),
+            _ => Err(handshake::failed(ProtocolError::Password, out)),
         }
     }
 
@@ -329,7 +328,7 @@ impl Session {
         out.extend(self.size.0.to_be_bytes());
         out.extend(self.size.1.to_be_bytes());
         out.extend(Format::FRAME.encode());
-        text(&self.terms.name, out);
+        handshake::text(&self.terms.name, out);
     }
 
     /// Begins what the viewer has asked for and not been told yet.
@@ -393,41 +392,6 @@ impl Session {
 
 fn bounding(part: Option<Rect>, other: Rect) -> Rect {
     part.map_or(other, |part| part.bounding(other))
-}
-
-/// The minor version of RFB 3 in `RFB 003.yyy\n`; 9 for any later major one.
-fn minor_version(version: &[u8; 12]) -> Option<u16> {
-    let digits = version.strip_prefix(b"RFB ")?.strip_suffix(b"\n")?;
-    let (major, minor) = (digits.get(..3)?, digits.get(3..)?.strip_prefix(b".")?);
-    let number = |digits: &[u8]| {
-        let known = digits.iter().all(u8::is_ascii_digit);
-        let text = std::str::from_utf8(digits).ok().filter(|_| known)?;
-        text.parse::<u16>().ok()
-    };
-    match number(major)? {
-        3 => number(minor),
-        4.. => number(minor).map(|_| MINOR),
-        _ => None,
-    }
-}
-
-/// Appends a SecurityResult of failure.
-fn failed(error: ProtocolError, out: &mut Vec<u8>) -> Result<Phase, ProtocolError> {
-    out.extend(1u32.to_be_bytes());
-    reason(error, out);
-    Err(error)
-}
-
-fn reason(error: ProtocolError, out: &mut Vec<u8>) {
-    text(&error.to_string(), out);
-}
-
-/// Appends a text behind its length.
-fn text(text: &str, out: &mut Vec<u8>) {
-    // None is that long.
-    let len = u32::try_from(text.len()).unwrap_or(0);
-    out.extend(len.to_be_bytes());
-    out.extend(text.bytes().take(usize::try_from(len).unwrap_or(0)));
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::*;
 use crate::fake;
 use crate::rect::Rect;
+use crate::vnc::limits::VncLimits;
 use crate::vnc::testing::encodings;
 use crate::vnc::testing::request;
 use crate::vnc::testing::response;

@@ -1,0 +1,54 @@
+//! What a VNC server is made with, and what it counts.
+
+use super::limits::VncLimits;
+use super::security::Exposure;
+use super::security::Security;
+use crate::display::DisplayCounters;
+
+/// What a server is made with.
+#[derive(Debug, Clone)]
+pub struct VncOptions {
+    /// Which head is shown.
+    pub head: u32,
+    /// What viewers may show as their window's title.
+    pub name: String,
+    /// Who may look.
+    pub security: Security,
+    /// From where.
+    pub exposure: Exposure,
+    /// How much a viewer may take.
+    pub limits: VncLimits,
+}
+
+impl VncOptions {
+    /// The first head, for this host only.
+    #[must_use]
+    pub fn new(security: Security) -> Self {
+        Self {
+            head: 0,
+            name: "irqbroker".to_owned(),
+            security,
+            exposure: Exposure::default(),
+            limits: VncLimits::default(),
+        }
+    }
+}
+
+/// What a server has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VncCounters {
+    /// Service calls that found something to do.
+    pub wakeups: u64,
+    /// Viewers that came and were heard.
+    pub accepted: u64,
+    /// Viewers closed at once because there were enough.
+    pub turned_away: u64,
+    /// Wrong passwords.
+    pub wrong_passwords: u64,
+    /// Viewers left for another error of theirs.
+    pub broken: u64,
+    /// Viewers left because they were too slow.
+    pub stalled: u64,
+    /// What the displays opened so far have done.
+    pub display: DisplayCounters,
+}
