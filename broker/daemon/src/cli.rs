@@ -10,6 +10,7 @@ use crate::failure::Detail;
 use crate::latency;
 use crate::output::Format;
 use crate::output::Output;
+use crate::serve;
 use crate::vfio;
 use crate::vgpu;
 
@@ -46,6 +47,8 @@ enum Command {
     Vfio(vfio::VfioArgs),
     /// Offer a vGPU to other VMMs
     Vgpu(vgpu::VgpuArgs),
+    /// Pair producers and consumers of different processes over a control socket
+    Serve(serve::ServeArgs),
 }
 
 impl Cli {
@@ -65,6 +68,7 @@ impl Cli {
             Command::Doctor(args) => doctor::run(args, &output),
             Command::Vfio(args) => vfio::run(args, &output),
             Command::Vgpu(args) => vgpu::run(args, &output),
+            Command::Serve(args) => serve::run(args, &output),
         }
     }
 

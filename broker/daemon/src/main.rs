@@ -1,5 +1,4 @@
 //! The `irqbroker` command: parse, dispatch, print the error.
-#![forbid(unsafe_code)]
 
 mod cli;
 mod demo;
@@ -14,6 +13,7 @@ mod output;
 mod percentiles;
 mod posted_guest;
 mod progress;
+mod serve;
 mod table;
 mod trace;
 mod vfio;

@@ -156,54 +156,65 @@ impl Connection {
         }
     }
 
-    /// Receives one packet.
+    /// Receives one packet into a buffer of the connection's own.
     ///
     /// # Errors
     ///
     /// See [`ReceiveError`].
     pub fn receive(&mut self) -> Result<Packet<'_>, ReceiveError> {
-        self.buffer.resize(MAX_MESSAGE + 1, 0);
-        let mut space = [MaybeUninit::uninit(); ANCILLARY];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let received = loop {
-            let mut iov = [IoSliceMut::new(&mut self.buffer)];
-            let flags = RecvFlags::CMSG_CLOEXEC;
-            match rustix::net::recvmsg(&self.socket, &mut iov, &mut ancillary, flags) {
-                Ok(received) => break received,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(ReceiveError::WouldBlock),
-                Err(Errno::CONNRESET) => return Err(ReceiveError::Closed),
-                Err(source) => return Err(ReceiveError::Socket { source }),
-            }
-        };
-        // Taken out first: whatever is wrong with the packet, they are closed.
-        let fds: Vec<OwnedFd> = ancillary
-            .drain()
-            .filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        if received.flags.contains(ReturnFlags::TRUNC) || received.bytes > MAX_MESSAGE {
-            return Err(ReceiveError::Oversized);
-        }
-        if received.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(ReceiveError::TruncatedFds);
-        }
-        if received.bytes == 0 {
-            return Err(ReceiveError::Closed);
-        }
-        Ok(Packet {
-            bytes: &self.buffer[..received.bytes],
-            fds,
-        })
+        receive(self.socket.as_fd(), &mut self.buffer)
     }
 
-    /// Gives the receive buffer back to the allocator, for a connection that rests.
-    pub fn shrink(&mut self) {
-        self.buffer = Vec::new();
+    /// Receives one packet into a buffer that connections share.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_in<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<Packet<'a>, ReceiveError> {
+        receive(self.socket.as_fd(), buffer)
     }
+}
+
+fn receive<'a>(
+    socket: BorrowedFd<'_>,
+    buffer: &'a mut Vec<u8>,
+) -> Result<Packet<'a>, ReceiveError> {
+    buffer.resize(MAX_MESSAGE + 1, 0);
+    let mut space = [MaybeUninit::uninit(); ANCILLARY];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut iov = [IoSliceMut::new(buffer)];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(socket, &mut iov, &mut ancillary, flags) {
+            Ok(received) => break received,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(ReceiveError::WouldBlock),
+            Err(Errno::CONNRESET) => return Err(ReceiveError::Closed),
+            Err(source) => return Err(ReceiveError::Socket { source }),
+        }
+    };
+    // Taken out first: whatever is wrong with the packet, they are closed.
+    let fds: Vec<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if received.flags.contains(ReturnFlags::TRUNC) || received.bytes > MAX_MESSAGE {
+        return Err(ReceiveError::Oversized);
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(ReceiveError::TruncatedFds);
+    }
+    if received.bytes == 0 {
+        return Err(ReceiveError::Closed);
+    }
+    Ok(Packet {
+        bytes: &buffer[..received.bytes],
+        fds,
+    })
 }
 
 impl AsFd for Connection {

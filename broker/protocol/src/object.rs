@@ -12,7 +12,7 @@ use crate::delivery::State;
 use crate::name::Name;
 
 /// One of the two halves of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The half that signals an eventfd.

@@ -1,0 +1,76 @@
+//! What else may run in the daemon's loop.
+
+use std::os::fd::BorrowedFd;
+
+use irqbroker_protocol::CreateVgpu;
+use irqbroker_protocol::DestroyVgpu;
+use irqbroker_protocol::EventKind;
+use irqbroker_protocol::LinkRow;
+use irqbroker_protocol::Status;
+use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::WireError;
+
+/// Something with an fd of its own in the daemon's epoll set, such as a metrics endpoint.
+pub(crate) trait Extra {
+    /// Readable when [`service`](Self::service) has work to do. Stays the same fd.
+    fn poll_fd(&self) -> BorrowedFd<'_>;
+
+    /// Does it, without waiting.
+    fn service(&mut self, view: &dyn View);
+}
+
+/// The daemon as an [`Extra`] sees it.
+pub(crate) trait View {
+    /// How the daemon stands.
+    fn status(&self) -> Status;
+
+    /// All links, by id.
+    fn links(&self) -> Vec<LinkRow>;
+}
+
+/// Who hosts vGPUs. Their processes' ends come through an [`Extra`] or through
+/// [`events`](Self::events).
+pub(crate) trait VgpuHost {
+    /// The hosted ones.
+    fn list(&mut self) -> Vec<VgpuRow>;
+
+    /// Creates one and starts its process.
+    ///
+    /// # Errors
+    ///
+    /// See the contract; nothing is created.
+    fn create(&mut self, request: &CreateVgpu) -> Result<VgpuRow, WireError>;
+
+    /// Ends one's process.
+    ///
+    /// # Errors
+    ///
+    /// See the contract.
+    fn destroy(&mut self, request: &DestroyVgpu) -> Result<(), WireError>;
+
+    /// What watchers are to be told since this was called last.
+    fn events(&mut self) -> Vec<EventKind>;
+}
+
+/// What is called once, when everything is open and before the first peer is served: the place to
+/// give rights up.
+pub(crate) type BeforeLoop = Box<dyn FnOnce() -> anyhow::Result<()>>;
+
+/// What else may run in the daemon's loop.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) extras: Vec<Box<dyn Extra>>,
+    pub(crate) vgpus: Option<Box<dyn VgpuHost>>,
+    pub(crate) before_loop: Option<BeforeLoop>,
+    /// Called on SIGHUP.
+    pub(crate) reload: Option<Box<dyn FnMut(&mut super::options::Options)>>,
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hooks")
+            .field("extras", &self.extras.len())
+            .field("vgpus", &self.vgpus.is_some())
+            .finish_non_exhaustive()
+    }
+}

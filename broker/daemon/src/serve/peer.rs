@@ -1,0 +1,113 @@
+//! A connected peer: what it may do, and what it has not read yet.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use irqbroker::Token;
+use irqbroker_protocol::Connection;
+use irqbroker_protocol::Scope;
+use irqbroker_protocol::SendError;
+
+use super::claim_fd::ClaimRecord;
+
+/// An fd on its way to a peer.
+#[derive(Debug, Clone)]
+pub(crate) enum OutFd {
+    Event(Token),
+    Record(Rc<ClaimRecord>),
+}
+
+impl AsFd for OutFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Event(token) => token.as_fd(),
+            Self::Record(record) => record.as_fd(),
+        }
+    }
+}
+
+/// A message on its way to a peer.
+#[derive(Debug)]
+struct Out {
+    bytes: Vec<u8>,
+    fds: Vec<OutFd>,
+}
+
+/// How much a peer may let stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backlog {
+    /// All was sent.
+    Empty,
+    /// Some of it waits.
+    Waiting,
+    /// Too much waits, or the connection is broken.
+    Over,
+}
+
+/// A connected peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) connection: Connection,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Given in the handshake.
+    pub(crate) scopes: Option<Vec<Scope>>,
+    pub(crate) watching: bool,
+    /// Events left out since the peer was last told one.
+    pub(crate) missed: u64,
+    /// Polled for room to write.
+    pub(crate) polled_for_room: bool,
+    out: VecDeque<Out>,
+    out_bytes: usize,
+}
+
+impl Peer {
+    pub(crate) fn new(connection: Connection, uid: u32, gid: u32) -> Self {
+        Self {
+            connection,
+            uid,
+            gid,
+            scopes: None,
+            watching: false,
+            missed: 0,
+            polled_for_room: false,
+            out: VecDeque::new(),
+            out_bytes: 0,
+        }
+    }
+
+    /// Sends, or keeps what the peer does not read yet.
+    pub(crate) fn send(&mut self, bytes: Vec<u8>, fds: Vec<OutFd>, limit: usize) -> Backlog {
+        self.out_bytes += bytes.len();
+        self.out.push_back(Out { bytes, fds });
+        self.flush(limit)
+    }
+
+    /// Sends what was kept.
+    pub(crate) fn flush(&mut self, limit: usize) -> Backlog {
+        while let Some(first) = self.out.front() {
+            let fds: Vec<BorrowedFd<'_>> = first.fds.iter().map(AsFd::as_fd).collect();
+            match self.connection.send(&first.bytes, &fds) {
+                Ok(()) => {
+                    self.out_bytes -= first.bytes.len();
+                    self.out.pop_front();
+                }
+                Err(SendError::WouldBlock) if self.out_bytes <= limit => return Backlog::Waiting,
+                Err(_) => return Backlog::Over,
+            }
+        }
+        Backlog::Empty
+    }
+
+    /// Whether something waits to be read.
+    pub(crate) fn has_backlog(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Bytes that wait to be read.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.out_bytes
+    }
+}

@@ -1,0 +1,325 @@
+//! The loop: one epoll set for the control socket, the peers, the relay and the hooks.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use irqbroker_protocol::ErrorCode;
+use rustix::event::Timespec;
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use super::hooks::Hooks;
+use super::options::Options;
+use super::peer::Peer;
+use super::rate::Rates;
+use super::relay::Relay;
+use super::signals::Signals;
+use super::signals::Told;
+use super::socket::ControlSocket;
+use super::socket::Reach;
+use super::state::SessionId;
+use super::state::State;
+
+/// Events taken with one `epoll_wait`.
+const BATCH: usize = 64;
+
+/// Packets read of one peer before the others get their turn.
+const PACKETS_A_TURN: usize = 16;
+
+/// In the upper byte of an epoll word: what the rest is. Without it, the id of a relayed link.
+const KIND: u64 = 0xff << 56;
+const PEER: u64 = 1 << 56;
+const LISTENER: u64 = 2 << 56;
+const SIGNAL: u64 = 3 << 56;
+const EXTRA: u64 = 4 << 56;
+
+/// What the daemon did in this run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) recovered: u64,
+    pub(crate) requests: u64,
+    pub(crate) refused: u64,
+    pub(crate) wakeups: u64,
+    pub(crate) events: u64,
+}
+
+/// The daemon.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(super) epoll: OwnedFd,
+    socket: ControlSocket,
+    signals: Signals,
+    pub(super) options: Options,
+    pub(super) hooks: Hooks,
+    pub(super) state: State,
+    pub(super) relay: Relay,
+    pub(super) peers: HashMap<u64, Peer>,
+    pub(super) rates: Rates,
+    /// Peers to be dropped, and what they are told.
+    pub(super) leaving: Vec<(u64, Option<ErrorCode>)>,
+    pub(super) tally: Tally,
+    pub(super) run: u64,
+    pub(super) started: Instant,
+    last_session: u64,
+    /// Shared by all peers: the daemon reads one packet at a time.
+    buffer: Vec<u8>,
+    /// The listener is out of the set because there are no fds left.
+    deaf: bool,
+}
+
+impl Server {
+    /// Opens the control socket.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had, or the kernel refused what the loop needs.
+    pub(crate) fn new(options: Options, hooks: Hooks) -> anyhow::Result<Self> {
+        raise_fd_limit();
+        let own = rustix::process::geteuid().as_raw();
+        let reach = match options.policy.admits_others(own) {
+            true => Reach::All,
+            false => Reach::Own,
+        };
+        let signals = Signals::take().context("cannot take signals over")?;
+        let socket = ControlSocket::bind(&options.socket, reach)?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        watch(&epoll, socket.as_fd(), LISTENER)?;
+        for fd in signals.fds() {
+            watch(&epoll, fd, SIGNAL)?;
+        }
+        for (word, extra) in (EXTRA..).zip(&hooks.extras) {
+            watch(&epoll, extra.poll_fd(), word)?;
+        }
+        Ok(Self {
+            epoll,
+            socket,
+            signals,
+            state: State::new(options.quotas),
+            options,
+            hooks,
+            relay: Relay::default(),
+            peers: HashMap::new(),
+            rates: Rates::default(),
+            leaving: Vec::new(),
+            tally: Tally::default(),
+            run: run_number(),
+            started: Instant::now(),
+            last_session: 0,
+            buffer: Vec::new(),
+            deaf: false,
+        })
+    }
+
+    /// Serves until a signal ends it; then the peers are told and the socket's file is removed.
+    ///
+    /// # Errors
+    ///
+    /// The wait failed for good.
+    pub(crate) fn serve(&mut self) -> anyhow::Result<()> {
+        if let Some(before_loop) = self.hooks.before_loop.take() {
+            before_loop()?;
+        }
+        while self.turn()? != Told::End {}
+        let peers: Vec<u64> = self.peers.keys().copied().collect();
+        for id in peers {
+            self.leaving.push((id, Some(ErrorCode::ShuttingDown)));
+        }
+        self.farewell();
+        Ok(())
+    }
+
+    /// Waits, and does what there is to do.
+    fn turn(&mut self) -> anyhow::Result<Told> {
+        let mut buffer = [MaybeUninit::uninit(); BATCH];
+        let waited = epoll::wait(&self.epoll, &mut buffer, self.patience().as_ref());
+        self.tally.wakeups += 1;
+        let (events, _) = match waited {
+            Ok(events) => events,
+            Err(Errno::INTR) => return Ok(Told::Nothing),
+            Err(error) => return Err(error).context("cannot wait for peers"),
+        };
+        let mut told = Told::Nothing;
+        for event in &*events {
+            let word = event.data.u64();
+            match word & KIND {
+                PEER => self.serve_peer(word ^ PEER, event.flags),
+                LISTENER => self.accept(),
+                SIGNAL => told = self.signals.told(),
+                EXTRA => self.serve_extra(word ^ EXTRA),
+                _ => self.relay.forward(word),
+            }
+        }
+        if told == Told::Reload
+            && let Some(reload) = &mut self.hooks.reload
+        {
+            reload(&mut self.options);
+            self.state.quotas = self.options.quotas;
+        }
+        self.state.expire(self.now_ms());
+        self.apply();
+        self.farewell();
+        Ok(told)
+    }
+
+    /// Until when to wait at most: the next hand-over that runs out.
+    fn patience(&self) -> Option<Timespec> {
+        let until = self.state.next_expiry()?;
+        // One more: the wait may end within the millisecond before.
+        let left = until.saturating_sub(self.now_ms()) + 1;
+        Timespec::try_from(Duration::from_millis(left)).ok()
+    }
+
+    /// Milliseconds since the daemon started.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn accept(&mut self) {
+        // As many as wait, but not for ever.
+        for _ in 0..BATCH {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match rustix::net::accept_with(&self.socket, flags) {
+                Ok(socket) => self.admit(socket),
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
+                    // Level-triggered: left in the set it would be reported without end.
+                    tracing::warn!("no fds left: connections wait until one closes");
+                    let _gone = epoll::delete(&self.epoll, &self.socket);
+                    self.deaf = true;
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: OwnedFd) {
+        let Ok(credentials) = rustix::net::sockopt::socket_peercred(&socket) else {
+            return;
+        };
+        let (uid, gid) = (credentials.uid.as_raw(), credentials.gid.as_raw());
+        self.last_session += 1;
+        let id = self.last_session;
+        let peer = Peer::new(irqbroker_protocol::Connection::new(socket), uid, gid);
+        let of_uid = self.peers.values().filter(|peer| peer.uid == uid).count();
+        let refusal = if !self.options.policy.admits(uid, gid) {
+            Some(ErrorCode::NotAllowed)
+        } else if of_uid >= self.options.quotas.connections {
+            Some(ErrorCode::QuotaExceeded)
+        } else {
+            watch(&self.epoll, peer.connection.as_fd(), PEER | id)
+                .err()
+                .map(|_| ErrorCode::Internal)
+        };
+        self.peers.insert(id, peer);
+        if let Some(code) = refusal {
+            self.leaving.push((id, Some(code)));
+            self.farewell();
+        }
+    }
+
+    fn serve_peer(&mut self, id: u64, flags: epoll::EventFlags) {
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.flush(id);
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..PACKETS_A_TURN {
+            // Whoever does not read its answers is not asked for more questions.
+            let Some(peer) = self.peers.get(&id).filter(|peer| !peer.has_backlog()) else {
+                break;
+            };
+            if self.leaving.iter().any(|(leaving, _)| *leaving == id) {
+                break;
+            }
+            match peer.connection.receive_in(&mut buffer) {
+                Ok(packet) => {
+                    let (bytes, fds) = (packet.bytes, packet.fds);
+                    self.serve_packet(id, bytes, fds);
+                    self.apply();
+                }
+                Err(irqbroker_protocol::ReceiveError::WouldBlock) => break,
+                Err(error) => {
+                    self.leaving.push((id, super::packet::code_of(&error)));
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn serve_extra(&mut self, index: u64) {
+        let Ok(index) = usize::try_from(index) else {
+            return;
+        };
+        // Taken out for the time it looks at the rest.
+        let mut extras = std::mem::take(&mut self.hooks.extras);
+        if let Some(extra) = extras.get_mut(index) {
+            extra.service(self);
+        }
+        self.hooks.extras = extras;
+    }
+
+    /// Drops the peers that leave, which may make others leave.
+    fn farewell(&mut self) {
+        while let Some((id, code)) = self.leaving.pop() {
+            let Some(mut peer) = self.peers.remove(&id) else {
+                continue;
+            };
+            if let Some(code) = code {
+                super::packet::say_goodbye(&mut peer, code);
+            }
+            let _gone = epoll::delete(&self.epoll, &peer.connection);
+            drop(peer);
+            let now = self.now_ms();
+            self.state.close(SessionId(id), now);
+            self.apply();
+            if std::mem::take(&mut self.deaf) {
+                self.deaf = watch(&self.epoll, self.socket.as_fd(), LISTENER).is_err();
+            }
+        }
+    }
+}
+
+fn watch(epoll: &OwnedFd, fd: BorrowedFd<'_>, word: u64) -> Result<(), Errno> {
+    let data = epoll::EventData::new_u64(word);
+    epoll::add(epoll, fd, data, epoll::EventFlags::IN)
+}
+
+/// A peer is polled for room to write only while something waits for it, and then for nothing
+/// else.
+pub(super) fn poll_for(epoll: &OwnedFd, id: u64, peer: &mut Peer, room: bool) -> Result<(), Errno> {
+    if peer.polled_for_room == room {
+        return Ok(());
+    }
+    let flags = match room {
+        true => epoll::EventFlags::OUT,
+        false => epoll::EventFlags::IN,
+    };
+    let data = epoll::EventData::new_u64(PEER | id);
+    epoll::modify(epoll, &peer.connection, data, flags)?;
+    peer.polled_for_room = room;
+    Ok(())
+}
+
+/// As many fds as the system lets the process have.
+fn raise_fd_limit() {
+    use rustix::process::Resource;
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}
+
+/// A number that differs from that of every earlier run: the time it began.
+fn run_number() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
+}

@@ -1,0 +1,336 @@
+//! Registering: who comes, whom it meets, and why it may not.
+
+use irqbroker::Token;
+use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::EventKind;
+use irqbroker_protocol::Name;
+use irqbroker_protocol::ReasonCode;
+use irqbroker_protocol::RegisterConsumer;
+use irqbroker_protocol::RegisterProducer;
+use irqbroker_protocol::Registered;
+use irqbroker_protocol::Side;
+use irqbroker_protocol::State as DeliveryState;
+use irqbroker_protocol::Trigger;
+use irqbroker_protocol::WireError;
+
+use super::effect::Effect;
+use super::link::Key;
+use super::link::Link;
+use super::link::Taker;
+use super::link::delivery;
+use super::object::Consumer;
+use super::object::Owner;
+use super::object::Producer;
+use super::session::Session;
+use super::session::SessionId;
+use super::session::State;
+use crate::serve::claim_fd::SLOTS;
+
+/// What registering a producer brings.
+#[derive(Debug)]
+pub(crate) struct ProducerFds {
+    pub(crate) event: Token,
+    pub(crate) switched_to: Option<Token>,
+}
+
+/// What registering a consumer brings.
+#[derive(Debug)]
+pub(crate) struct ConsumerFds {
+    pub(crate) event: Token,
+    pub(crate) resample: Option<Token>,
+    pub(crate) attached: Option<Token>,
+}
+
+/// What is found where an object is to be registered.
+struct Place {
+    link: Link,
+    /// The same object is there already, from this connection.
+    known: bool,
+}
+
+impl State {
+    /// Registers a producer.
+    ///
+    /// # Errors
+    ///
+    /// See the contract; nothing changes.
+    pub(crate) fn register_producer(
+        &mut self,
+        session: SessionId,
+        request: RegisterProducer,
+        fds: ProducerFds,
+    ) -> Result<Registered, WireError> {
+        self.all_or_nothing(|state| {
+            let key = key(request.link.as_ref(), &fds.event);
+            let held = 1 + usize::from(fds.switched_to.is_some());
+            let name = request.name.clone();
+            let who = (session, Side::Producer, &name);
+            let Place { mut link, known } = state.place(who, key, &fds.event, held)?;
+            let answer = Registered {
+                link: link.id,
+                event_id: fds.event.id().0,
+                slot: None,
+            };
+            if known {
+                state.put(link);
+                return Ok(answer);
+            }
+            if let Some(consumer) = &link.consumer {
+                let resample = consumer.resample.is_some();
+                match_or_refuse(request.trigger, resample)?;
+            }
+            let lingered = link.producer.is_some();
+            link.producer = Some(Producer {
+                owner: state.owner(session),
+                token: fds.event,
+                request,
+                switched_to: fds.switched_to,
+                pending: None,
+            });
+            state.arrive(link, Side::Producer, name, lingered);
+            Ok(answer)
+        })
+    }
+
+    /// Registers a consumer.
+    ///
+    /// # Errors
+    ///
+    /// See the contract; nothing changes.
+    pub(crate) fn register_consumer(
+        &mut self,
+        session: SessionId,
+        request: RegisterConsumer,
+        fds: ConsumerFds,
+    ) -> Result<Registered, WireError> {
+        self.all_or_nothing(|state| {
+            let key = key(request.link.as_ref(), &fds.event);
+            let held =
+                1 + usize::from(fds.resample.is_some()) + usize::from(fds.attached.is_some());
+            let name = request.name.clone();
+            let who = (session, Side::Consumer, &name);
+            let Place { mut link, known } = state.place(who, key, &fds.event, held)?;
+            if known {
+                let slot = link.consumer.as_ref().and_then(|consumer| consumer.slot);
+                let answer = Registered {
+                    link: link.id,
+                    event_id: fds.event.id().0,
+                    slot,
+                };
+                state.put(link);
+                return Ok(answer);
+            }
+            if let Some(producer) = &link.producer {
+                match_or_refuse(producer.request.trigger, fds.resample.is_some())?;
+            }
+            let slot = state.slot(session, request.slot)?;
+            let record = state.sessions.get(&session);
+            let record = record.and_then(|session| session.record.clone());
+            let lingered = link.consumer.is_some();
+            let consumer = Consumer {
+                owner: state.owner(session),
+                name: request.name,
+                token: fds.event,
+                takes: request.takes,
+                route: request.route,
+                resample: fds.resample,
+                reported: fds
+                    .attached
+                    .is_some()
+                    .then(|| delivery(DeliveryState::Bypass, ReasonCode::Best)),
+                attached: fds.attached,
+                masked: request.masked,
+                record,
+                slot,
+                pending: None,
+            };
+            if let Some(claims) = consumer.claims()
+                && request.slot.is_some()
+                && !lingered
+            {
+                state.effects.push(Effect::Recover {
+                    link: link.id,
+                    claims,
+                    sink: consumer.token.clone(),
+                });
+            }
+            let answer = Registered {
+                link: link.id,
+                event_id: consumer.token.id().0,
+                slot,
+            };
+            link.consumer = Some(consumer);
+            state.arrive(link, Side::Consumer, name, lingered);
+            Ok(answer)
+        })
+    }
+
+    /// A side has come into its link.
+    fn arrive(&mut self, mut link: Link, side: Side, name: Name, lingered: bool) {
+        link.declined = None;
+        link.left = false;
+        self.event(EventKind::Registered {
+            link: link.id,
+            side,
+            name,
+        });
+        self.show_pairing(&link);
+        let forwarded = matches!(link.taker, Taker::Relay(_));
+        self.settle(&mut link);
+        if lingered && forwarded && matches!(link.taker, Taker::Relay(_)) {
+            // The object is the same, but its eventfd or its record may be another.
+            self.start_relay(&link);
+        }
+        self.put(link);
+    }
+
+    /// Finds the link for an object, taken out; checks everything that the sides' kinds do not
+    /// matter for.
+    fn place(
+        &mut self,
+        (session, side, name): (SessionId, Side, &Name),
+        key: Key,
+        event: &Token,
+        held: usize,
+    ) -> Result<Place, WireError> {
+        let at = self.names.get(&(side, name.clone())).copied();
+        if let Some(link) = at.and_then(|at| self.links.get(&at)) {
+            let (owner, token) = link.side(side).ok_or_else(|| taken(name))?;
+            let same = link.key == key;
+            let own = owner.session == Some(session);
+            if own && same && token == event {
+                let link = self.take(link.id).ok_or_else(|| taken(name))?;
+                return Ok(Place { link, known: true });
+            }
+            let uid = self.sessions.get(&session).map(|session| session.uid);
+            let heir = owner.session.is_none() && Some(owner.uid) == uid;
+            if !heir {
+                return Err(WireError::new(
+                    ErrorCode::DuplicateName,
+                    format!("a {side} {name} is there already"),
+                ));
+            }
+            let id = link.id;
+            if same {
+                self.check_event(side, event, Some(id))?;
+                let link = self.take(id).ok_or_else(|| taken(name))?;
+                return Ok(Place { link, known: false });
+            }
+            self.withdraw(id, side);
+        }
+        self.check_event(side, event, None)?;
+        self.check_quota(session, held)?;
+        let Some(id) = self.keys.get(&key).copied() else {
+            self.last_link += 1;
+            self.note_new(self.last_link);
+            let link = Link::new(self.last_link, key);
+            return Ok(Place { link, known: false });
+        };
+        if self
+            .links
+            .get(&id)
+            .is_some_and(|link| link.side(side).is_some())
+        {
+            return Err(WireError::new(
+                ErrorCode::LinkTaken,
+                format!("the link has a {side} already"),
+            ));
+        }
+        let link = self.take(id).ok_or_else(|| taken(name))?;
+        Ok(Place { link, known: false })
+    }
+
+    fn check_event(&self, side: Side, event: &Token, but: Option<u64>) -> Result<(), WireError> {
+        match self.events.get(&(side, event.id().0)) {
+            Some(&holder) if Some(holder) != but => Err(WireError::new(
+                ErrorCode::DuplicateToken,
+                format!("eventfd {} is a {side}'s already", event.id()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_quota(&self, session: SessionId, held: usize) -> Result<(), WireError> {
+        let used_up = |what| Err(WireError::new(ErrorCode::QuotaExceeded, what));
+        let Some(session) = self.sessions.get(&session) else {
+            return used_up("the connection is closed");
+        };
+        let holdings = self.holdings.get(&session.uid).copied().unwrap_or_default();
+        if session.objects.len() >= self.quotas.objects {
+            return used_up("the connection's objects are used up");
+        }
+        if holdings.fds + held > self.quotas.fds {
+            return used_up("the fds of this uid are used up");
+        }
+        Ok(())
+    }
+
+    fn owner(&self, session: SessionId) -> Owner {
+        Owner {
+            uid: self.sessions.get(&session).map_or(0, |session| session.uid),
+            session: Some(session),
+            until: None,
+        }
+    }
+
+    /// A place in the connection's claim record: the one asked for, or a free one.
+    fn slot(&mut self, session: SessionId, wanted: Option<u32>) -> Result<Option<u32>, WireError> {
+        let Some(session) = self.sessions.get_mut(&session) else {
+            return Ok(None);
+        };
+        if session.record.is_none() {
+            return Ok(None);
+        }
+        if let Some(slot) = wanted {
+            if slot >= SLOTS || session.slots.contains(&slot) {
+                return Err(WireError::new(
+                    ErrorCode::InvalidField,
+                    format!("slot {slot} is taken, or not in the record"),
+                ));
+            }
+            return Ok(Some(slot));
+        }
+        Ok(session.free_slot())
+    }
+}
+
+impl Session {
+    /// A place nobody has; none where the record is full.
+    fn free_slot(&mut self) -> Option<u32> {
+        let fresh = (self.next_slot..SLOTS).find(|slot| !self.slots.contains(slot));
+        let slot = fresh.or_else(|| (0..SLOTS).find(|slot| !self.slots.contains(slot)))?;
+        self.next_slot = slot + 1;
+        Some(slot)
+    }
+}
+
+impl Link {
+    /// Whose a side is, and its eventfd.
+    pub(crate) fn side(&self, side: Side) -> Option<(&Owner, &Token)> {
+        match side {
+            Side::Producer => self.producer.as_ref().map(|one| (&one.owner, &one.token)),
+            Side::Consumer => self.consumer.as_ref().map(|one| (&one.owner, &one.token)),
+        }
+    }
+}
+
+fn key(name: Option<&Name>, event: &Token) -> Key {
+    match name {
+        Some(name) => Key::Name(name.clone()),
+        None => Key::Event(event.id().0),
+    }
+}
+
+fn match_or_refuse(trigger: Trigger, resample: bool) -> Result<(), WireError> {
+    match (trigger, resample) {
+        (Trigger::Level, false) => Err(WireError::new(
+            ErrorCode::Mismatch,
+            "a level producer needs a consumer with a resample event",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn taken(name: &Name) -> WireError {
+    WireError::new(ErrorCode::Internal, format!("the link of {name} is in use"))
+}

@@ -1,0 +1,146 @@
+//! The connections, and everything they share.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use irqbroker_protocol::InstructionId;
+use irqbroker_protocol::Name;
+use irqbroker_protocol::Scope;
+use irqbroker_protocol::Side;
+
+use super::effect::Effect;
+use super::link::Key;
+use super::link::Link;
+use crate::serve::claim_fd::ClaimRecord;
+
+/// The number of a connection in this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// How much one uid, and one connection, may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quotas {
+    /// Connections of one uid.
+    pub(crate) connections: usize,
+    /// Producers and consumers of one connection.
+    pub(crate) objects: usize,
+    /// Fds held for one uid: one for each object, and one for a resample event, an attached or a
+    /// switched one.
+    pub(crate) fds: usize,
+    /// Requests a second of one uid, and the burst that is let through.
+    pub(crate) requests_per_second: u32,
+    /// Bytes kept for a peer that does not read.
+    pub(crate) backlog_bytes: usize,
+    /// Longest time objects outlive their connection, in milliseconds.
+    pub(crate) linger_ms: u32,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            objects: 16 * 1024,
+            fds: 64 * 1024,
+            requests_per_second: 50_000,
+            backlog_bytes: 1024 * 1024,
+            linger_ms: 30_000,
+        }
+    }
+}
+
+/// A connection whose handshake is done.
+#[derive(Debug)]
+pub(crate) struct NewSession {
+    pub(crate) uid: u32,
+    pub(crate) client: String,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) linger_ms: u32,
+    pub(crate) record: Option<Rc<ClaimRecord>>,
+}
+
+/// A connection. What follows from its objects is kept by the index.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) uid: u32,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) linger_ms: u32,
+    pub(crate) record: Option<Rc<ClaimRecord>>,
+    pub(crate) last_instruction: u64,
+    pub(crate) next_slot: u32,
+    /// Derived: the links it has a side in.
+    pub(crate) objects: BTreeSet<(u64, Side)>,
+    /// Derived: places of its consumers in the record.
+    pub(crate) slots: BTreeSet<u32>,
+    /// Derived: instructions it has not answered, by number.
+    pub(crate) instructions: HashMap<InstructionId, (u64, Side)>,
+}
+
+impl Session {
+    pub(crate) fn new(new: NewSession) -> Self {
+        Self {
+            uid: new.uid,
+            scopes: new.scopes,
+            linger_ms: new.linger_ms,
+            record: new.record,
+            last_instruction: 0,
+            next_slot: 0,
+            objects: BTreeSet::new(),
+            slots: BTreeSet::new(),
+            instructions: HashMap::new(),
+        }
+    }
+}
+
+/// What one uid holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Holdings {
+    pub(crate) objects: usize,
+    pub(crate) fds: usize,
+}
+
+/// Everything the daemon knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) quotas: Quotas,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) links: BTreeMap<u64, Link>,
+    pub(crate) last_link: u64,
+    /// Derived: links by what they are found by.
+    pub(crate) keys: HashMap<Key, u64>,
+    /// Derived: links by the names of their sides.
+    pub(crate) names: HashMap<(Side, Name), u64>,
+    /// Derived: links by the eventfds of their sides.
+    pub(crate) events: HashMap<(Side, u64), u64>,
+    /// Derived: what each uid holds.
+    pub(crate) holdings: HashMap<u32, Holdings>,
+    /// Derived: sides whose connection has closed, by when they are withdrawn.
+    pub(crate) lingering: BTreeSet<(u64, u64, Side)>,
+    /// What links were before the request under way changed them.
+    pub(crate) journal: Option<Vec<(u64, Option<Link>)>>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl State {
+    pub(crate) fn new(quotas: Quotas) -> Self {
+        Self {
+            quotas,
+            sessions: BTreeMap::new(),
+            links: BTreeMap::new(),
+            last_link: 0,
+            keys: HashMap::new(),
+            names: HashMap::new(),
+            events: HashMap::new(),
+            holdings: HashMap::new(),
+            lingering: BTreeSet::new(),
+            journal: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// What has to be done outside since this was called last.
+    pub(crate) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+}
