@@ -13,6 +13,7 @@
 //! | `kvm` (default) | [`kvm`]: KVM as consumer, with routes, irqfds and resample; [`adapters`], [`remapping`], [`explain`] |
 //! | `vfio` (default) | [`vfio`]: VFIO devices as producers; [`manager`] |
 //! | `vgpu` (default) | [`vgpu`]: a vGPU whose vblanks are producers |
+//! | `client` | `client`: producers and consumers of different processes, through the daemon |
 //! | `posted` | `posted`: posted delivery for VMs without local APICs in the kernel |
 //!
 //! `examples/embed.rs` shows what a VMM does with the registry, `examples/vmm.rs` with the
@@ -23,6 +24,8 @@
 pub mod adapters;
 #[cfg(feature = "kvm")]
 pub mod explain;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "vfio")]
 pub mod manager;
 #[cfg(feature = "posted")]

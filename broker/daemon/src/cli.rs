@@ -4,6 +4,7 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::client;
 use crate::demo;
 use crate::doctor;
 use crate::failure::Detail;
@@ -49,6 +50,8 @@ enum Command {
     Vgpu(vgpu::VgpuArgs),
     /// Pair producers and consumers of different processes over a control socket
     Serve(serve::ServeArgs),
+    /// Try a daemon: be a producer's process, or a VMM
+    Client(client::ClientArgs),
 }
 
 impl Cli {
@@ -69,6 +72,7 @@ impl Cli {
             Command::Vfio(args) => vfio::run(args, &output),
             Command::Vgpu(args) => vgpu::run(args, &output),
             Command::Serve(args) => serve::run(args, &output),
+            Command::Client(args) => client::run(args, &output),
         }
     }
 

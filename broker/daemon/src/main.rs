@@ -1,6 +1,7 @@
 //! The `irqbroker` command: parse, dispatch, print the error.
 
 mod cli;
+mod client;
 mod demo;
 mod doctor;
 mod failure;

@@ -2,6 +2,7 @@
 
 use irqbroker_core::LinkError;
 use irqbroker_core::RegisterError;
+use irqbroker_core::ServiceError;
 use irqbroker_core::TokenError;
 use irqbroker_protocol::Name;
 use irqbroker_protocol::Side;
@@ -59,6 +60,9 @@ pub enum ControlError {
         #[source]
         source: LinkError,
     },
+    /// The registry's relay could not go on.
+    #[error("the relay in this process cannot go on")]
+    Service(#[from] ServiceError),
     /// The kernel refused what the client needs for itself.
     #[error("the kernel refuses an fd")]
     Kernel(#[from] Errno),

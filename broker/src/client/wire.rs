@@ -65,7 +65,8 @@ impl Wire {
                 Err(_) => return Err(Broken),
             }
         }
-        let kept: Result<Vec<OwnedFd>, _> = fds.iter().map(BorrowedFd::try_clone_to_owned).collect();
+        let kept: Result<Vec<OwnedFd>, _> =
+            fds.iter().map(BorrowedFd::try_clone_to_owned).collect();
         self.out.push_back((bytes, kept.map_err(|_| Broken)?));
         Ok(())
     }

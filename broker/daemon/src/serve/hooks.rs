@@ -10,6 +10,8 @@ use irqbroker_protocol::Status;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::WireError;
 
+use super::options::Options;
+
 /// Something with an fd of its own in the daemon's epoll set, such as a metrics endpoint.
 pub(crate) trait Extra {
     /// Readable when [`service`](Self::service) has work to do. Stays the same fd.
@@ -25,6 +27,7 @@ pub(crate) trait View {
     fn status(&self) -> Status;
 
     /// All links, by id.
+    #[expect(dead_code, reason = "for a metrics endpoint")]
     fn links(&self) -> Vec<LinkRow>;
 }
 
@@ -56,6 +59,9 @@ pub(crate) trait VgpuHost {
 /// give rights up.
 pub(crate) type BeforeLoop = Box<dyn FnOnce() -> anyhow::Result<()>>;
 
+/// Changes what may change while the daemon runs: the policy and the quotas.
+pub(crate) type Reload = Box<dyn FnMut(&mut Options)>;
+
 /// What else may run in the daemon's loop.
 #[derive(Default)]
 pub(crate) struct Hooks {
@@ -63,7 +69,7 @@ pub(crate) struct Hooks {
     pub(crate) vgpus: Option<Box<dyn VgpuHost>>,
     pub(crate) before_loop: Option<BeforeLoop>,
     /// Called on SIGHUP.
-    pub(crate) reload: Option<Box<dyn FnMut(&mut super::options::Options)>>,
+    pub(crate) reload: Option<Reload>,
 }
 
 impl std::fmt::Debug for Hooks {

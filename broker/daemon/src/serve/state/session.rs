@@ -64,7 +64,6 @@ pub(crate) struct NewSession {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) uid: u32,
-    pub(crate) scopes: Vec<Scope>,
     pub(crate) linger_ms: u32,
     pub(crate) record: Option<Rc<ClaimRecord>>,
     pub(crate) last_instruction: u64,
@@ -81,7 +80,6 @@ impl Session {
     pub(crate) fn new(new: NewSession) -> Self {
         Self {
             uid: new.uid,
-            scopes: new.scopes,
             linger_ms: new.linger_ms,
             record: new.record,
             last_instruction: 0,

@@ -33,8 +33,10 @@ impl State {
         match (forwards(&from), forwards(&link.taker)) {
             (false, true) => self.start_relay(link),
             (true, false) => {
-                let last = match link.taker {
-                    Taker::Switched => LastClaim::Forward,
+                // What a producer signalled before it left, or before it was switched, is the
+                // consumer's; otherwise the next taker finds it.
+                let last = match (&link.taker, &link.producer) {
+                    (Taker::Switched, _) | (_, None) => LastClaim::Forward,
                     _ => LastClaim::Leave,
                 };
                 let link = link.id;

@@ -1,0 +1,117 @@
+//! The arguments of `client`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use clap::Subcommand;
+use irqbroker_protocol::Name;
+
+use super::consume;
+use super::produce;
+use crate::kvm_node;
+use crate::output::Output;
+use crate::serve::SOCKET;
+
+/// Most links of one process: the vectors the guest has handlers for.
+const MOST_LINKS: u64 = 224;
+
+/// Try a daemon: be a producer's process, or a VMM
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Signal eventfds that are registered with the daemon
+    Produce(ProduceArgs),
+    /// Boot a tiny guest and take interrupts that come through the daemon
+    Consume(ConsumeArgs),
+}
+
+/// What both sides need.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    pub(super) socket: PathBuf,
+    /// What the links are called: NAME.0, NAME.1 and so on; the same on both sides
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub(super) link: Name,
+    /// How many links
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..=MOST_LINKS))]
+    pub(super) links: u64,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(super) timeout: Duration,
+}
+
+/// Options of `client produce`.
+#[derive(Debug, Args)]
+pub(super) struct ProduceArgs {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Events of each link
+    #[arg(long, value_name = "N", default_value = "500")]
+    pub(super) events: u64,
+    /// Events a second of each link
+    #[arg(long, value_name = "HZ", default_value = "100",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) rate: u32,
+}
+
+/// Options of `client consume`.
+#[derive(Debug, Args)]
+pub(super) struct ConsumeArgs {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Events to be expected of each link
+    #[arg(long, value_name = "N", default_value = "500")]
+    pub(super) events: u64,
+    /// Take the interrupts in user space: no guest, and no path but the relay
+    #[arg(long)]
+    pub(super) user_space: bool,
+    /// The KVM device node
+    #[arg(long, value_name = "NODE", default_value = kvm_node::DEFAULT)]
+    pub(super) kvm: PathBuf,
+}
+
+/// Runs the chosen side.
+///
+/// # Errors
+///
+/// No daemon answers in time, or what the side needs cannot be had.
+pub(crate) fn run(args: &ClientArgs, output: &Output) -> anyhow::Result<()> {
+    match &args.command {
+        Command::Produce(args) => produce::run(args, output),
+        Command::Consume(args) => consume::run(args, output),
+    }
+}
+
+impl Common {
+    /// The name of a link.
+    ///
+    /// # Errors
+    ///
+    /// It would be too long.
+    pub(super) fn link_name(&self, index: u64) -> anyhow::Result<Name> {
+        Ok(Name::new(&format!("{}.{index}", self.link))?)
+    }
+
+    /// The name of a side of a link, in this process.
+    ///
+    /// # Errors
+    ///
+    /// It would be too long.
+    pub(super) fn side_name(&self, side: &str, index: u64) -> anyhow::Result<Name> {
+        Ok(Name::new(&format!("{}.{index}.{side}", self.link))?)
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
