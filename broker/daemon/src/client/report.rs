@@ -22,7 +22,7 @@ pub(super) struct Consumed {
     pub(super) lost: u64,
     pub(super) invented: u64,
     /// Links that were bound to the producer's own eventfd.
-    pub(super) bound: u64,
+    pub(super) bound: usize,
     /// How the first of them delivered last.
     pub(super) path: String,
     pub(super) reason: String,

@@ -10,6 +10,10 @@ mod latency;
 mod need;
 mod refusals;
 mod report;
+mod serve;
+mod serve_death;
+mod serve_input;
+mod serve_rig;
 mod vgpu;
 mod vgpu_clients;
 mod viewer;
@@ -32,6 +36,9 @@ fn main() -> ExitCode {
         vgpu::stories(),
         vgpu_clients::stories(),
         vnc::stories(),
+        serve::stories(),
+        serve_death::stories(),
+        serve_input::stories(),
     ]
     .into_iter()
     .flatten()

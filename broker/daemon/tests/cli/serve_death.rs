@@ -1,0 +1,436 @@
+//! Deaths: of the daemon under load, and of its peers.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use anyhow::ensure;
+use irqbroker::Consumer;
+use irqbroker::ConsumerInfo;
+use irqbroker::Delivers;
+use irqbroker::PeerError;
+use irqbroker::ProducerInfo;
+use irqbroker::Registry;
+use irqbroker::RouteInfo;
+use irqbroker::Token;
+use irqbroker::Wait;
+use irqbroker::client::ClientEvent;
+use irqbroker::client::ClientOptions;
+use irqbroker::client::ConsumerSpec;
+use irqbroker::client::ControlClient;
+use irqbroker::client::ProducerSpec;
+use irqbroker_protocol::Client;
+use irqbroker_protocol::ConsumerTakes;
+use irqbroker_protocol::Hello;
+use irqbroker_protocol::Request;
+use irqbroker_protocol::Scope;
+use irqbroker_protocol::State;
+use libtest_mimic::Trial;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+
+use crate::command::irqbroker;
+use crate::need::Need;
+use crate::need::story;
+use crate::report::count;
+use crate::serve_rig::Daemon;
+use crate::serve_rig::PATIENCE;
+use crate::serve_rig::ask;
+use crate::serve_rig::consumer;
+use crate::serve_rig::eventfd;
+use crate::serve_rig::name;
+use crate::serve_rig::producer;
+use crate::serve_rig::signal;
+use crate::serve_rig::wait_taken;
+
+/// Links and events of the story under load, unless `IRQBROKER_DEATH_LINKS` and
+/// `IRQBROKER_DEATH_ROUNDS` say otherwise; each round is one event of each link.
+const LINKS: u64 = 100;
+const ROUNDS: u64 = 40;
+
+/// Rounds between two deaths.
+const ROUNDS_A_LIFE: u64 = 8;
+
+/// Peers that come and die, unless `IRQBROKER_CYCLES` says otherwise.
+const CYCLES: u64 = 500;
+
+pub(crate) fn stories() -> Vec<Trial> {
+    let nothing = Need::Nothing;
+    vec![
+        story(
+            "serve_killed_while_the_kernel_delivers_stops_nothing",
+            Need::Kvm,
+            bypassed,
+        ),
+        story(
+            "invariant_7_serve_killed_under_load_loses_nothing",
+            nothing,
+            under_load,
+        ),
+        story(
+            "serve_withdraws_what_a_dead_peer_registered",
+            nothing,
+            withdrawn,
+        ),
+        story(
+            "serve_keeps_what_lingers_until_it_is_handed_over",
+            nothing,
+            lingering,
+        ),
+        story("serve_withdraws_what_lingered_too_long", nothing, expired),
+        story(
+            "serve_grows_with_no_peer_that_came_and_died",
+            nothing,
+            cycles,
+        ),
+    ]
+}
+
+fn bypassed() -> anyhow::Result<()> {
+    let mut daemon = Daemon::start("killed.sock")?;
+    let socket = daemon.socket.clone();
+    let start = |side: &str, extra: &[&str]| {
+        irqbroker()
+            .args([
+                "client", side, "--json", "--socket", &socket, "--links", "4",
+            ])
+            .args(["--events", "300"])
+            .args(extra)
+            .stdout(Stdio::piped())
+            .spawn()
+    };
+    let consume = start("consume", &[])?;
+    // Three seconds of events, of which the daemon sees the first and the last.
+    let produce = start("produce", &["--rate", "100"])?;
+    daemon
+        .links_once(|rows| rows.len() == 4 && rows.iter().all(|row| row.state == State::Bypass))?;
+    daemon.kill()?;
+    daemon.restart()?;
+    // The same links, matched again, and nobody was told to attach anew.
+    daemon
+        .links_once(|rows| rows.len() == 4 && rows.iter().all(|row| row.state == State::Bypass))?;
+    let produced: serde_json::Value = serde_json::from_slice(&produce.wait_with_output()?.stdout)?;
+    let consumed: serde_json::Value = serde_json::from_slice(&consume.wait_with_output()?.stdout)?;
+    ensure!(count(&consumed, "delivered")? == 1200, "{consumed}");
+    ensure!(count(&consumed, "lost")? == 0, "{consumed}");
+    ensure!(count(&consumed, "invented")? == 0, "{consumed}");
+    for report in [&produced, &consumed] {
+        ensure!(count(report, "connects")? == 2, "{report}");
+    }
+    ensure!(daemon.status()?.relayed == 0, "the new daemon relayed");
+    Ok(())
+}
+
+/// Counts in user space, so that every event is relayed.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Consumer for Counting {
+    fn name(&self) -> String {
+        "counting".to_owned()
+    }
+
+    fn answer(&self, _producer: &ProducerInfo) -> ConsumerInfo {
+        ConsumerInfo {
+            delivers: Delivers::Relay(irqbroker::Reason::UserSpaceConsumer),
+            resample: None,
+            device_id: None,
+        }
+    }
+
+    fn add_producer(&self, _producer: &ProducerInfo, _token: &Token) -> Result<(), PeerError> {
+        Ok(())
+    }
+
+    fn del_producer(&self) {}
+
+    fn inject(&self) -> Result<(), PeerError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn route(&self) -> Option<RouteInfo> {
+        None
+    }
+}
+
+/// A producer's and a consumer's client, served by one loop.
+struct Peers {
+    producing: ControlClient,
+    consuming: ControlClient,
+    registry: Registry,
+    sources: Vec<Token>,
+    counts: Vec<Arc<Counting>>,
+    /// Clients all of whose objects are registered.
+    registered: [bool; 2],
+}
+
+impl Peers {
+    fn new(socket: &str, links: u64) -> anyhow::Result<Self> {
+        let registry = Registry::new()?;
+        let client = |name: &str, registry: &Registry| {
+            ControlClient::new(ClientOptions::new(socket, name), registry.clone())
+        };
+        let mut producing = client("producing", &registry)?;
+        let mut consuming = client("consuming", &registry)?;
+        let (mut sources, mut counts) = (Vec::new(), Vec::new());
+        for index in 0..links {
+            let (link, event) = (name(&format!("load.{index}"))?, Token::of(eventfd()?)?);
+            producing.produce(ProducerSpec {
+                name: name(&format!("load.{index}.p"))?,
+                link: Some(link.clone()),
+                event: event.clone(),
+                info: ProducerInfo::edge(),
+                redirect: None,
+            })?;
+            let counting = Arc::new(Counting::default());
+            let spec = ConsumerSpec {
+                name: name(&format!("load.{index}.c"))?,
+                link: Some(link),
+                event: None,
+            };
+            consuming.consume(spec, Arc::clone(&counting) as _)?;
+            sources.push(event);
+            counts.push(counting);
+        }
+        Ok(Self {
+            producing,
+            consuming,
+            registry,
+            sources,
+            counts,
+            registered: [false; 2],
+        })
+    }
+
+    /// Serves whoever has something to do, for at most `limit`. Returns whether somebody had.
+    fn serve(&mut self, limit: Duration) -> anyhow::Result<bool> {
+        let limit = Timespec::try_from(limit)?;
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.producing.poll_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.consuming.poll_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.registry.poll_fd(), PollFlags::IN),
+        ];
+        if rustix::event::poll(&mut fds, Some(&limit))? == 0 {
+            return Ok(false);
+        }
+        let clients = [&mut self.producing, &mut self.consuming];
+        for (client, registered) in clients.into_iter().zip(&mut self.registered) {
+            client.service();
+            for event in client.take_events() {
+                match event {
+                    ClientEvent::Registered => *registered = true,
+                    ClientEvent::Disconnected => *registered = false,
+                    ClientEvent::Refused { name, error, .. } => anyhow::bail!("{name}: {error}"),
+                    _ => {}
+                }
+            }
+        }
+        self.registry.service(Wait::No)?;
+        Ok(true)
+    }
+
+    fn counts(&self) -> Vec<u64> {
+        let counts = self.counts.iter();
+        counts.map(|one| one.0.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Serves until each link has had an event more than in `before`, everybody is registered and
+    /// nothing is under way.
+    fn settle(&mut self, before: &[u64]) -> anyhow::Result<()> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let busy = self.serve(Duration::from_millis(10))?;
+            let counts = self.counts();
+            let all = counts.iter().zip(before).all(|(now, before)| now > before);
+            if all && self.registered == [true; 2] && !busy {
+                return Ok(());
+            }
+            let short = || {
+                counts
+                    .iter()
+                    .zip(before)
+                    .filter(|(now, before)| now <= before)
+                    .count()
+            };
+            ensure!(Instant::now() < until, "{} events are lost", short());
+        }
+    }
+}
+
+fn from_environment(key: &str, default: u64) -> anyhow::Result<u64> {
+    match std::env::var(key) {
+        Ok(text) => text.parse().with_context(|| key.to_owned()),
+        Err(_) => Ok(default),
+    }
+}
+
+fn under_load() -> anyhow::Result<()> {
+    let links = from_environment("IRQBROKER_DEATH_LINKS", LINKS)?;
+    let rounds = from_environment("IRQBROKER_DEATH_ROUNDS", ROUNDS)?;
+    let mut daemon = Daemon::start("load.sock")?;
+    let mut peers = Peers::new(&daemon.socket, links)?;
+    let (mut deaths, mut recovered, mut longest) = (0, 0, Duration::ZERO);
+    for round in 0..rounds {
+        let before = peers.counts();
+        let dies = round % ROUNDS_A_LIFE == ROUNDS_A_LIFE - 1;
+        let died = Instant::now();
+        for (index, source) in (0..).zip(&peers.sources) {
+            // In the middle of it, so that it is at work.
+            if dies && index == links / 2 {
+                recovered += daemon.status()?.recovered;
+                daemon.kill()?;
+                deaths += 1;
+            }
+            rustix::io::write(source, &1u64.to_ne_bytes())?;
+        }
+        if dies {
+            daemon.restart()?;
+            peers.registered = [false; 2];
+        }
+        peers.settle(&before)?;
+        if dies {
+            longest = longest.max(died.elapsed());
+        }
+    }
+    recovered += daemon.status()?.recovered;
+    let spurious: u64 = peers.counts().iter().map(|count| count - rounds).sum();
+    eprintln!(
+        "{links} links, {rounds} rounds, {deaths} deaths: recovered {recovered}, spurious \
+         {spurious}, longest outage {longest:?}"
+    );
+    ensure!(deaths > 0, "nobody died");
+    ensure!(
+        spurious <= recovered,
+        "{spurious} invented, {recovered} recovered"
+    );
+    let most = peers.counts().into_iter().max().unwrap_or(0);
+    ensure!(most <= rounds + deaths, "more than one a death");
+    Ok(())
+}
+
+fn withdrawn() -> anyhow::Result<()> {
+    let daemon = Daemon::start("withdrawn.sock")?;
+    let (source, sink) = (eventfd()?, eventfd()?);
+    let (mut producing, mut consuming) = (daemon.client()?, daemon.client()?);
+    ask(
+        &mut producing,
+        &Request::RegisterProducer(producer("w")?),
+        &[&source],
+    )?;
+    let request = Request::RegisterConsumer(consumer("w", ConsumerTakes::OwnRead)?);
+    ask(&mut consuming, &request, &[&sink])?;
+    signal(&source)?;
+    drop(producing);
+    // What it signalled before it died is delivered.
+    ensure!(wait_taken(&sink)? == 1);
+    daemon.links_once(|rows| rows.len() == 1 && rows[0].producer.is_none())?;
+    drop(consuming);
+    daemon.links_once(<[_]>::is_empty)?;
+    let status = daemon.status()?;
+    ensure!(status.fds == 0, "{status:?}");
+    Ok(())
+}
+
+/// A connection whose objects outlive it for so long.
+fn lingering_client(daemon: &Daemon, linger_ms: u32) -> anyhow::Result<Client> {
+    let hello = Hello {
+        linger_ms,
+        ..Hello::new("lingering", &Scope::ALL)
+    };
+    Ok(Client::connect(
+        std::path::Path::new(&daemon.socket),
+        &hello,
+    )?)
+}
+
+fn lingering() -> anyhow::Result<()> {
+    let daemon = Daemon::start("linger.sock")?;
+    let (source, sink) = (eventfd()?, eventfd()?);
+    let mut producing = daemon.client()?;
+    ask(
+        &mut producing,
+        &Request::RegisterProducer(producer("l")?),
+        &[&source],
+    )?;
+    // Longer than the story takes.
+    let mut old = lingering_client(&daemon, 30_000)?;
+    let request = Request::RegisterConsumer(consumer("l", ConsumerTakes::OwnRead)?);
+    ask(&mut old, &request, &[&sink])?;
+    drop(old);
+    let until = Instant::now() + PATIENCE;
+    while daemon.status()?.lingering == 0 {
+        ensure!(Instant::now() < until, "it does not linger");
+    }
+    signal(&source)?;
+    ensure!(wait_taken(&sink)? == 1, "not relayed while lingering");
+    let mut new = lingering_client(&daemon, 0)?;
+    ask(&mut new, &request, &[&sink])?;
+    ensure!(daemon.status()?.lingering == 0);
+    signal(&source)?;
+    ensure!(wait_taken(&sink)? == 1, "not relayed after the hand-over");
+    Ok(())
+}
+
+fn expired() -> anyhow::Result<()> {
+    let daemon = Daemon::start("expired.sock")?;
+    let mut old = lingering_client(&daemon, 50)?;
+    ask(
+        &mut old,
+        &Request::RegisterProducer(producer("l")?),
+        &[&eventfd()?],
+    )?;
+    // By itself: nobody asks the daemon anything until it has done it.
+    let mut watching = daemon.client()?;
+    ask(&mut watching, &Request::Watch, &[])?;
+    drop(old);
+    loop {
+        let (notice, _) = watching.notice(Some(PATIENCE))?.context("not withdrawn")?;
+        if let irqbroker_protocol::Notice::Event(event) = notice
+            && matches!(
+                event.kind,
+                irqbroker_protocol::EventKind::Unregistered { .. }
+            )
+        {
+            break;
+        }
+    }
+    daemon.links_once(<[_]>::is_empty).map(drop)
+}
+
+fn cycles() -> anyhow::Result<()> {
+    let cycles = from_environment("IRQBROKER_CYCLES", CYCLES)?;
+    let daemon = Daemon::start("cycles.sock")?;
+    let cycle = || -> anyhow::Result<()> {
+        let mut client = daemon.client()?;
+        let (source, sink) = (eventfd()?, eventfd()?);
+        ask(
+            &mut client,
+            &Request::RegisterProducer(producer("c")?),
+            &[&source],
+        )?;
+        let request = Request::RegisterConsumer(consumer("c", ConsumerTakes::OwnRead)?);
+        ask(&mut client, &request, &[&sink])?;
+        signal(&source)?;
+        drop(client);
+        daemon.links_once(<[_]>::is_empty).map(drop)
+    };
+    // What the first ones make grow stays: tables, the allocator's arenas.
+    for _ in 0..cycles / 5 {
+        cycle()?;
+    }
+    let (fds, memory) = (daemon.open_fds()?, daemon.proc_status("VmRSS")?);
+    for _ in 0..cycles {
+        cycle()?;
+    }
+    ensure!(daemon.open_fds()? == fds, "fds grew from {fds}");
+    let grown = daemon.proc_status("VmRSS")?.saturating_sub(memory);
+    // Kilobytes; less than a byte a cycle at the full count.
+    ensure!(grown <= 64, "memory grew by {grown} KiB");
+    Ok(())
+}
