@@ -24,7 +24,7 @@ impl Default for Backoff {
     fn default() -> Self {
         Self {
             first: Duration::from_millis(10),
-            longest: Duration::from_millis(500),
+            longest: Duration::from_millis(100),
         }
     }
 }

@@ -283,7 +283,6 @@ fn under_load() -> anyhow::Result<()> {
         for (index, source) in (0..).zip(&peers.sources) {
             // In the middle of it, so that it is at work.
             if dies && index == links / 2 {
-                recovered += daemon.status()?.recovered;
                 daemon.kill()?;
                 deaths += 1;
             }
@@ -296,9 +295,9 @@ fn under_load() -> anyhow::Result<()> {
         peers.settle(&before)?;
         if dies {
             longest = longest.max(died.elapsed());
+            recovered += daemon.status()?.recovered;
         }
     }
-    recovered += daemon.status()?.recovered;
     let spurious: u64 = peers.counts().iter().map(|count| count - rounds).sum();
     eprintln!(
         "{links} links, {rounds} rounds, {deaths} deaths: recovered {recovered}, spurious \
