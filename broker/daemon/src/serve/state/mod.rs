@@ -34,3 +34,10 @@ pub(crate) use session::Quotas;
 pub(crate) use session::SessionId;
 pub(crate) use session::State;
 pub(crate) use view::MOST_ROWS;
+
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod rig;
+#[cfg(test)]
+mod tests;
