@@ -162,3 +162,6 @@ impl ServerFrame {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use super::*;
+
+fn pair() -> (Connection, Connection) {
+    let flags = SocketFlags::CLOEXEC;
+    let family = AddressFamily::UNIX;
+    let (a, b) = rustix::net::socketpair(family, SocketType::SEQPACKET, flags, None).unwrap();
+    (Connection::new(a), Connection::new(b))
+}
+
+fn null() -> OwnedFd {
+    std::fs::File::open("/dev/null").unwrap().into()
+}
+
+#[test]
+fn packet_arrives_with_its_bytes_and_all_its_fds() {
+    let (here, mut there) = pair();
+    let fd = null();
+    here.send(b"hello", &[fd.as_fd(); MAX_FDS]).unwrap();
+    here.send(b"again", &[]).unwrap();
+    let packet = there.receive().unwrap();
+    assert_eq!((packet.bytes, packet.fds.len()), (&b"hello"[..], MAX_FDS));
+    let packet = there.receive().unwrap();
+    assert_eq!((packet.bytes, packet.fds.len()), (&b"again"[..], 0));
+}
+
+#[test]
+fn packet_that_is_too_long_is_not_sent_and_is_refused_if_it_comes() {
+    let (here, mut there) = pair();
+    let long = vec![b'x'; MAX_MESSAGE + 1];
+    assert!(matches!(
+        here.send(&long, &[]),
+        Err(SendError::TooLong { .. })
+    ));
+    rustix::net::send(&here, &long, SendFlags::NOSIGNAL).unwrap();
+    assert!(matches!(there.receive(), Err(ReceiveError::Oversized)));
+    here.send(&long[1..], &[]).unwrap();
+    assert_eq!(there.receive().unwrap().bytes.len(), MAX_MESSAGE);
+}
+
+#[test]
+fn receive_of_a_peer_that_is_gone_is_closed_and_of_one_that_rests_would_block() {
+    let (here, mut there) = pair();
+    there.set_nonblocking(true).unwrap();
+    assert!(matches!(there.receive(), Err(ReceiveError::WouldBlock)));
+    drop(here);
+    assert!(matches!(there.receive(), Err(ReceiveError::Closed)));
+}
+
+#[test]
+fn send_to_a_peer_that_does_not_read_would_block() {
+    let (here, _there) = pair();
+    here.set_nonblocking(true).unwrap();
+    let full = (0..100_000).find_map(|_| here.send(&[b'x'; 1024], &[]).err());
+    assert!(matches!(full, Some(SendError::WouldBlock)));
+}

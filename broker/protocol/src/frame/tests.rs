@@ -1,0 +1,214 @@
+use super::*;
+
+use crate::batch::Batch;
+use crate::delivery::Reason;
+use crate::delivery::ReasonCode;
+use crate::delivery::Route;
+use crate::delivery::State;
+use crate::event::Event;
+use crate::event::EventKind;
+use crate::fds::FdCount;
+use crate::hello::Hello;
+use crate::instruction::Answer;
+use crate::instruction::InstructionId;
+use crate::instruction::Outcome;
+use crate::name::Name;
+use crate::object::ConsumerReport;
+use crate::object::ConsumerTakes;
+use crate::object::RegisterConsumer;
+use crate::object::RegisterProducer;
+use crate::object::Side;
+use crate::object::Unregister;
+use crate::operator::ListLinks;
+use crate::scope::Scope;
+
+/// Mutations of each seed.
+const MUTATIONS: usize = 2_000;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// One request of each form.
+fn requests() -> Vec<Request> {
+    let producer = RegisterProducer {
+        link: Some(name("l")),
+        switched: true,
+        ..RegisterProducer::edge(name("p"))
+    };
+    let consumer = RegisterConsumer {
+        takes: ConsumerTakes::Attach,
+        route: Some(Route::Pin { gsi: 4 }),
+        resample: true,
+        attached: true,
+        slot: Some(3),
+        ..RegisterConsumer::reading(name("c"))
+    };
+    vec![
+        Request::Hello(Hello::new("x", &Scope::ALL)),
+        Request::RegisterProducer(producer.clone()),
+        Request::RegisterConsumer(consumer.clone()),
+        Request::Unregister(Unregister {
+            side: Side::Producer,
+            name: name("p"),
+        }),
+        Request::Report(ConsumerReport {
+            name: name("c"),
+            masked: Some(true),
+            state: Some(State::Relay),
+            reason: Some(Reason::new(
+                ReasonCode::GsiExhausted,
+                "all 4096 gsis are taken",
+            )),
+            route: None,
+            affinity: Some(vec![0, 1]),
+        }),
+        Request::Answer(Answer {
+            instruction: InstructionId(9),
+            outcome: Outcome::Done {
+                state: State::Bypass,
+                reason: Reason::new(ReasonCode::Best, "best path"),
+            },
+        }),
+        Request::Batch(Batch {
+            requests: vec![
+                Request::RegisterProducer(producer),
+                Request::RegisterConsumer(consumer),
+            ],
+        }),
+        Request::Status,
+        Request::Links(ListLinks { after: 7 }),
+        Request::Watch,
+    ]
+}
+
+#[test]
+fn request_that_is_encoded_is_decoded_as_it_was() {
+    for (id, request) in (0..).zip(requests()) {
+        let bytes = ClientFrame::encode(id, &request).unwrap();
+        let decoded = RequestFrame::decode(&bytes).unwrap();
+        assert_eq!(decoded.id, id);
+        assert_eq!(decoded.request.unwrap(), request);
+    }
+}
+
+#[test]
+fn fd_count_of_a_batch_is_the_sum_of_its_requests() {
+    let counts: Vec<usize> = requests().iter().map(FdCount::fd_count).collect();
+    assert_eq!(counts, [0, 2, 3, 0, 0, 0, 5, 0, 0, 0]);
+}
+
+#[test]
+fn decode_of_a_wrong_body_keeps_the_number_and_names_the_code() {
+    for (packet, code) in [
+        (r#"{"id":5,"type":"nothing"}"#, ErrorCode::UnknownRequest),
+        (
+            r#"{"id":5,"type":"status","body":{"x":1}}"#,
+            ErrorCode::InvalidField,
+        ),
+        (
+            r#"{"id":5,"type":"unregister","body":{"side":"left","name":"a"}}"#,
+            ErrorCode::InvalidField,
+        ),
+        (
+            r#"{"id":5,"type":"batch","body":{"requests":[{"type":"status"}]}}"#,
+            ErrorCode::InvalidField,
+        ),
+        (
+            r#"{"id":5,"type":"batch","body":{"requests":[{"type":"batch"}]}}"#,
+            ErrorCode::InvalidField,
+        ),
+    ] {
+        let frame = RequestFrame::decode(packet.as_bytes()).unwrap();
+        assert_eq!(frame.id, 5);
+        assert_eq!(frame.request.unwrap_err().code, code, "{packet}");
+    }
+}
+
+#[test]
+fn decode_of_no_envelope_is_malformed() {
+    for packet in [
+        "",
+        "[]",
+        "{}",
+        r#"{"id":-1,"type":"status"}"#,
+        r#"{"id":1,"type":"status","x":0}"#,
+    ] {
+        let error = RequestFrame::decode(packet.as_bytes()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::MalformedMessage, "{packet}");
+    }
+}
+
+#[test]
+fn server_frame_of_each_form_is_decoded_as_it_was() {
+    let ok = ServerFrame::encode_ok(3, &ListLinks { after: 1 }).unwrap();
+    let value = serde_json::json!({ "after": 1 });
+    let result = Ok(value);
+    assert_eq!(
+        ServerFrame::decode(&ok).unwrap(),
+        ServerFrame::Response { id: 3, result }
+    );
+
+    let refusal = WireError::new(ErrorCode::UnknownLink, "none");
+    let error = ServerFrame::encode_error(4, &refusal).unwrap();
+    let result = Err(refusal);
+    assert_eq!(
+        ServerFrame::decode(&error).unwrap(),
+        ServerFrame::Response { id: 4, result }
+    );
+
+    let notice = Notice::Event(Event {
+        sequence: 8,
+        at_ms: 9,
+        kind: EventKind::Registered {
+            link: 1,
+            side: Side::Consumer,
+            name: name("c"),
+        },
+    });
+    let bytes = ServerFrame::encode_notice(&notice).unwrap();
+    assert_eq!(
+        ServerFrame::decode(&bytes).unwrap(),
+        ServerFrame::Notice(notice)
+    );
+}
+
+#[test]
+fn server_frame_of_a_later_version_is_unknown_and_no_error() {
+    let later = br#"{"notice":"something-new","body":{"x":1}}"#;
+    assert_eq!(ServerFrame::decode(later).unwrap(), ServerFrame::Unknown);
+}
+
+/// Whatever comes is refused or taken, and what is taken can be said again.
+#[test]
+fn mutated_packets_are_refused_or_say_the_same_again() {
+    let mut random = fastrand::Rng::with_seed(0x1b);
+    for request in requests() {
+        let seed = ClientFrame::encode(1, &request).unwrap();
+        for _ in 0..MUTATIONS {
+            let mut bytes = seed.clone();
+            for _ in 0..random.usize(1..5) {
+                let at = random.usize(..bytes.len().max(1)).min(bytes.len() - 1);
+                match random.u8(..4) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => bytes.truncate(at + 1),
+                    2 => bytes.insert(at, *random.choice(br#"{}[]",:0e-"#).unwrap()),
+                    _ => {
+                        bytes.remove(at);
+                        bytes.push(b'}');
+                    }
+                }
+            }
+            if let Ok(RequestFrame {
+                id,
+                request: Ok(request),
+            }) = RequestFrame::decode(&bytes)
+            {
+                let again = ClientFrame::encode(id, &request).unwrap();
+                let again = RequestFrame::decode(&again).unwrap();
+                assert_eq!(again.request.unwrap(), request);
+            }
+            let _frame = ServerFrame::decode(&bytes);
+        }
+    }
+}
