@@ -13,6 +13,7 @@ mod report;
 mod serve;
 mod serve_death;
 mod serve_input;
+mod serve_moves;
 mod serve_rig;
 mod vgpu;
 mod vgpu_clients;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         serve::stories(),
         serve_death::stories(),
         serve_input::stories(),
+        serve_moves::stories(),
     ]
     .into_iter()
     .flatten()
