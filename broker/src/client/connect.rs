@@ -125,6 +125,7 @@ impl ControlClient {
         if sent.is_err() {
             self.lose();
         }
+        self.poll_for_room();
     }
 
     fn request(&self, (side, name): &(Side, Name)) -> Option<Request> {

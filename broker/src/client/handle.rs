@@ -270,6 +270,7 @@ impl ControlClient {
         {
             self.lose();
         }
+        self.poll_for_room();
     }
 
     /// Keeps an event for the embedder.

@@ -107,14 +107,20 @@ impl ControlClient {
     }
 
     /// Polls the connection for room exactly while something waits for it.
-    fn poll_for_room(&mut self) {
-        let Some(wire) = &self.wire else { return };
-        let flags = match wire.waits() {
+    pub(super) fn poll_for_room(&mut self) {
+        let Some(wire) = &mut self.wire else { return };
+        let waits = wire.waits();
+        if wire.polled_for_room == waits {
+            return;
+        }
+        let flags = match waits {
             true => epoll::EventFlags::IN | epoll::EventFlags::OUT,
             false => epoll::EventFlags::IN,
         };
         let data = epoll::EventData::new_u64(CONNECTION);
-        // The connection is in the set: it fails for want of memory alone, and is asked again.
-        let _changed = epoll::modify(&self.epoll, &wire.connection, data, flags);
+        // The connection is in the set: it fails for want of memory alone, and is tried again.
+        if epoll::modify(&self.epoll, &wire.connection, data, flags).is_ok() {
+            wire.polled_for_room = waits;
+        }
     }
 }

@@ -13,6 +13,10 @@ use irqbroker_protocol::Request;
 use irqbroker_protocol::SendError;
 use irqbroker_protocol::Side;
 
+/// Requests kept for a daemon that does not read; with more it is given up, and told everything
+/// anew once it answers again.
+const MOST_WAITING: usize = 4096;
+
 /// What a response will be to.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -34,6 +38,8 @@ pub(super) struct Broken;
 pub(super) struct Wire {
     pub(super) connection: Connection,
     pub(super) asked: HashMap<u64, Asked>,
+    /// Polled for room to write.
+    pub(super) polled_for_room: bool,
     last: u64,
     out: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
 }
@@ -43,6 +49,7 @@ impl Wire {
         Self {
             connection,
             asked: HashMap::new(),
+            polled_for_room: false,
             last: 0,
             out: VecDeque::new(),
         }
@@ -64,6 +71,9 @@ impl Wire {
                 Err(SendError::WouldBlock) => {}
                 Err(_) => return Err(Broken),
             }
+        }
+        if self.out.len() == MOST_WAITING {
+            return Err(Broken);
         }
         let kept: Result<Vec<OwnedFd>, _> =
             fds.iter().map(BorrowedFd::try_clone_to_owned).collect();

@@ -63,7 +63,8 @@ struct Run {
 ///
 /// # Errors
 ///
-/// There is no guest to be had, or the daemon refused a consumer.
+/// There is no guest to be had, the daemon refused a consumer, or the count is not what was
+/// expected.
 pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
     let mut run = Run::new(args)?;
     let until = Instant::now() + args.common.timeout;
@@ -74,11 +75,19 @@ pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
     while Instant::now() < quiet {
         run.serve_for(LOOK)?;
     }
-    output.print(&run.report(args)?)?;
-    match run.taker {
-        Taker::Guest { guest, .. } => Ok(guest.stop()?),
-        Taker::UserSpace(_) => Ok(()),
+    let report = run.report(args)?;
+    output.print(&report)?;
+    if let Taker::Guest { guest, .. } = run.taker {
+        guest.stop()?;
     }
+    if report.lost + report.invented > 0 {
+        bail!(
+            "{} interrupts are lost and {} invented",
+            report.lost,
+            report.invented
+        );
+    }
+    Ok(())
 }
 
 impl Run {
