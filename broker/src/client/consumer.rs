@@ -242,3 +242,6 @@ fn info(attach: &Attach) -> ProducerInfo {
         message: None,
     }
 }
+
+#[cfg(all(test, feature = "kvm"))]
+mod tests;

@@ -132,3 +132,6 @@ impl Producer for RemoteProducer {
 
     fn del_consumer(&self) {}
 }
+
+#[cfg(test)]
+mod tests;
