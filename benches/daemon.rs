@@ -280,30 +280,33 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn many(socket: &str, pid: u32, links: usize) -> anyhow::Result<serde_json::Value> {
     let before = resident(pid)?;
     let hello = Hello::new("bench", &Scope::ALL);
-    let mut client = Client::connect(Path::new(socket), &hello)?;
+    // Neither may hold both sides of so many.
+    let mut producing = Client::connect(Path::new(socket), &hello)?;
+    let mut consuming = Client::connect(Path::new(socket), &hello)?;
     let start = Instant::now();
     for first in (0..links).step_by(100) {
         let last = links.min(first + 100);
+        let events = eventfds(last - first)?;
+        let fds: Vec<BorrowedFd<'_>> = events.iter().map(AsFd::as_fd).collect();
         for side in [Side::Producer, Side::Consumer] {
             let requests: anyhow::Result<Vec<Request>> = (first..last)
-                .map(|at| {
-                    let link = Some(Name::new(&format!("link.{at}"))?);
-                    Ok(match registration(side, at, None)? {
-                        Request::RegisterProducer(one) => {
-                            Request::RegisterProducer(RegisterProducer { link, ..one })
-                        }
-                        Request::RegisterConsumer(one) => {
-                            Request::RegisterConsumer(RegisterConsumer { link, ..one })
-                        }
-                        other => other,
-                    })
+                .zip(&events)
+                .map(|(at, event)| {
+                    // Proved to be the producer's, so that the daemon holds one fd for both.
+                    let event_id = match side {
+                        Side::Producer => None,
+                        Side::Consumer => Some(Token::of(event)?.id().0),
+                    };
+                    registration(side, at, event_id)
                 })
                 .collect();
             let request = Request::Batch(Batch {
                 requests: requests?,
             });
-            let events = eventfds(last - first)?;
-            let fds: Vec<BorrowedFd<'_>> = events.iter().map(AsFd::as_fd).collect();
+            let client = match side {
+                Side::Producer => &mut producing,
+                Side::Consumer => &mut consuming,
+            };
             while let Err(error) = client.request::<serde_json::Value>(&request, &fds) {
                 // More than a uid's requests a second.
                 let refusal = error.refusal().map(|one| one.code);
@@ -313,13 +316,11 @@ fn many(socket: &str, pid: u32, links: usize) -> anyhow::Result<serde_json::Valu
                 );
                 std::thread::sleep(Duration::from_millis(10));
             }
-            // The daemon's own dups hold them; ours would only use fds up.
-            drop(events);
         }
     }
     let registered = start.elapsed();
     let start = Instant::now();
-    let rows = client.links()?.len();
+    let rows = producing.links()?.len();
     let listed = start.elapsed();
     ensure!(rows == links, "{rows} of {links} links");
     let used = resident(pid)?.saturating_sub(before);
