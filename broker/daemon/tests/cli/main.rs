@@ -3,6 +3,7 @@
 //! A story that needs what the machine lacks is reported as ignored with the reason in its name;
 //! `IRQBROKER_REQUIRE=kvm` (a comma list) turns that into a failure.
 
+mod bystander;
 mod command;
 mod demo;
 mod doctor;
@@ -12,8 +13,11 @@ mod refusals;
 mod report;
 mod serve;
 mod serve_death;
+mod serve_flood;
 mod serve_input;
+mod serve_life;
 mod serve_moves;
+mod serve_peers;
 mod serve_rig;
 mod vgpu;
 mod vgpu_clients;
@@ -39,8 +43,11 @@ fn main() -> ExitCode {
         vnc::stories(),
         serve::stories(),
         serve_death::stories(),
+        serve_flood::stories(),
         serve_input::stories(),
+        serve_life::stories(),
         serve_moves::stories(),
+        serve_peers::stories(),
     ]
     .into_iter()
     .flatten()

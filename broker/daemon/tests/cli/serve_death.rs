@@ -1,4 +1,4 @@
-//! Deaths: of the daemon under load, and of its peers.
+//! The daemon's death under load.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use anyhow::Context;
 use anyhow::ensure;
 use irqbroker::Consumer;
 use irqbroker::ConsumerInfo;
@@ -23,11 +22,6 @@ use irqbroker::client::ClientOptions;
 use irqbroker::client::ConsumerSpec;
 use irqbroker::client::ControlClient;
 use irqbroker::client::ProducerSpec;
-use irqbroker_protocol::Client;
-use irqbroker_protocol::ConsumerTakes;
-use irqbroker_protocol::Hello;
-use irqbroker_protocol::Request;
-use irqbroker_protocol::Scope;
 use irqbroker_protocol::State;
 use libtest_mimic::Trial;
 use rustix::event::PollFd;
@@ -40,13 +34,9 @@ use crate::need::story;
 use crate::report::count;
 use crate::serve_rig::Daemon;
 use crate::serve_rig::PATIENCE;
-use crate::serve_rig::ask;
-use crate::serve_rig::consumer;
 use crate::serve_rig::eventfd;
+use crate::serve_rig::from_environment;
 use crate::serve_rig::name;
-use crate::serve_rig::producer;
-use crate::serve_rig::signal;
-use crate::serve_rig::wait_taken;
 
 /// Links and events of the story under load, unless `IRQBROKER_DEATH_LINKS` and
 /// `IRQBROKER_DEATH_ROUNDS` say otherwise; each round is one event of each link.
@@ -55,9 +45,6 @@ const ROUNDS: u64 = 40;
 
 /// Rounds between two deaths.
 const ROUNDS_A_LIFE: u64 = 8;
-
-/// Peers that come and die, unless `IRQBROKER_CYCLES` says otherwise.
-const CYCLES: u64 = 500;
 
 pub(crate) fn stories() -> Vec<Trial> {
     let nothing = Need::Nothing;
@@ -71,22 +58,6 @@ pub(crate) fn stories() -> Vec<Trial> {
             "invariant_7_serve_killed_under_load_loses_nothing",
             nothing,
             under_load,
-        ),
-        story(
-            "serve_withdraws_what_a_dead_peer_registered",
-            nothing,
-            withdrawn,
-        ),
-        story(
-            "serve_keeps_what_lingers_until_it_is_handed_over",
-            nothing,
-            lingering,
-        ),
-        story("serve_withdraws_what_lingered_too_long", nothing, expired),
-        story(
-            "serve_grows_with_no_peer_that_came_and_died",
-            nothing,
-            cycles,
         ),
     ]
 }
@@ -263,13 +234,6 @@ impl Peers {
     }
 }
 
-fn from_environment(key: &str, default: u64) -> anyhow::Result<u64> {
-    match std::env::var(key) {
-        Ok(text) => text.parse().with_context(|| key.to_owned()),
-        Err(_) => Ok(default),
-    }
-}
-
 fn under_load() -> anyhow::Result<()> {
     let links = from_environment("IRQBROKER_DEATH_LINKS", LINKS)?;
     let rounds = from_environment("IRQBROKER_DEATH_ROUNDS", ROUNDS)?;
@@ -310,126 +274,5 @@ fn under_load() -> anyhow::Result<()> {
     );
     let most = peers.counts().into_iter().max().unwrap_or(0);
     ensure!(most <= rounds + deaths, "more than one a death");
-    Ok(())
-}
-
-fn withdrawn() -> anyhow::Result<()> {
-    let daemon = Daemon::start("withdrawn.sock")?;
-    let (source, sink) = (eventfd()?, eventfd()?);
-    let (mut producing, mut consuming) = (daemon.client()?, daemon.client()?);
-    ask(
-        &mut producing,
-        &Request::RegisterProducer(producer("w")?),
-        &[&source],
-    )?;
-    let request = Request::RegisterConsumer(consumer("w", ConsumerTakes::OwnRead)?);
-    ask(&mut consuming, &request, &[&sink])?;
-    signal(&source)?;
-    drop(producing);
-    // What it signalled before it died is delivered.
-    ensure!(wait_taken(&sink)? == 1);
-    daemon.links_once(|rows| rows.len() == 1 && rows[0].producer.is_none())?;
-    drop(consuming);
-    daemon.links_once(<[_]>::is_empty)?;
-    let status = daemon.status()?;
-    ensure!(status.fds == 0, "{status:?}");
-    Ok(())
-}
-
-/// A connection whose objects outlive it for so long.
-fn lingering_client(daemon: &Daemon, linger_ms: u32) -> anyhow::Result<Client> {
-    let hello = Hello {
-        linger_ms,
-        ..Hello::new("lingering", &Scope::ALL)
-    };
-    Ok(Client::connect(
-        std::path::Path::new(&daemon.socket),
-        &hello,
-    )?)
-}
-
-fn lingering() -> anyhow::Result<()> {
-    let daemon = Daemon::start("linger.sock")?;
-    let (source, sink) = (eventfd()?, eventfd()?);
-    let mut producing = daemon.client()?;
-    ask(
-        &mut producing,
-        &Request::RegisterProducer(producer("l")?),
-        &[&source],
-    )?;
-    // Longer than the story takes.
-    let mut old = lingering_client(&daemon, 30_000)?;
-    let request = Request::RegisterConsumer(consumer("l", ConsumerTakes::OwnRead)?);
-    ask(&mut old, &request, &[&sink])?;
-    drop(old);
-    let until = Instant::now() + PATIENCE;
-    while daemon.status()?.lingering == 0 {
-        ensure!(Instant::now() < until, "it does not linger");
-    }
-    signal(&source)?;
-    ensure!(wait_taken(&sink)? == 1, "not relayed while lingering");
-    let mut new = lingering_client(&daemon, 0)?;
-    ask(&mut new, &request, &[&sink])?;
-    ensure!(daemon.status()?.lingering == 0);
-    signal(&source)?;
-    ensure!(wait_taken(&sink)? == 1, "not relayed after the hand-over");
-    Ok(())
-}
-
-fn expired() -> anyhow::Result<()> {
-    let daemon = Daemon::start("expired.sock")?;
-    let mut old = lingering_client(&daemon, 50)?;
-    ask(
-        &mut old,
-        &Request::RegisterProducer(producer("l")?),
-        &[&eventfd()?],
-    )?;
-    // By itself: nobody asks the daemon anything until it has done it.
-    let mut watching = daemon.client()?;
-    ask(&mut watching, &Request::Watch, &[])?;
-    drop(old);
-    loop {
-        let (notice, _) = watching.notice(Some(PATIENCE))?.context("not withdrawn")?;
-        if let irqbroker_protocol::Notice::Event(event) = notice
-            && matches!(
-                event.kind,
-                irqbroker_protocol::EventKind::Unregistered { .. }
-            )
-        {
-            break;
-        }
-    }
-    daemon.links_once(<[_]>::is_empty).map(drop)
-}
-
-fn cycles() -> anyhow::Result<()> {
-    let cycles = from_environment("IRQBROKER_CYCLES", CYCLES)?;
-    let daemon = Daemon::start("cycles.sock")?;
-    let cycle = || -> anyhow::Result<()> {
-        let mut client = daemon.client()?;
-        let (source, sink) = (eventfd()?, eventfd()?);
-        ask(
-            &mut client,
-            &Request::RegisterProducer(producer("c")?),
-            &[&source],
-        )?;
-        let request = Request::RegisterConsumer(consumer("c", ConsumerTakes::OwnRead)?);
-        ask(&mut client, &request, &[&sink])?;
-        signal(&source)?;
-        drop(client);
-        daemon.links_once(<[_]>::is_empty).map(drop)
-    };
-    // What the first ones make grow stays: tables, the allocator's arenas.
-    for _ in 0..cycles / 5 {
-        cycle()?;
-    }
-    let (fds, memory) = (daemon.open_fds()?, daemon.proc_status("VmRSS")?);
-    for _ in 0..cycles {
-        cycle()?;
-    }
-    ensure!(daemon.open_fds()? == fds, "fds grew from {fds}");
-    let grown = daemon.proc_status("VmRSS")?.saturating_sub(memory);
-    // Kilobytes; less than a byte a cycle at the full count.
-    ensure!(grown <= 64, "memory grew by {grown} KiB");
     Ok(())
 }

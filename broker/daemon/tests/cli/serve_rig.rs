@@ -17,8 +17,10 @@ use irqbroker_protocol::Client;
 use irqbroker_protocol::ConsumerTakes;
 use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Hello;
+use irqbroker_protocol::InstructionId;
 use irqbroker_protocol::LinkRow;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::Notice;
 use irqbroker_protocol::RegisterConsumer;
 use irqbroker_protocol::RegisterProducer;
 use irqbroker_protocol::Request;
@@ -218,6 +220,24 @@ pub(crate) fn refused(
         Err(error) => {
             let refusal = error.refusal().with_context(|| format!("{error:?}"))?;
             Ok(refusal.code)
+        }
+    }
+}
+
+/// A size from the environment.
+pub(crate) fn from_environment(key: &str, default: u64) -> anyhow::Result<u64> {
+    match std::env::var(key) {
+        Ok(text) => text.parse().with_context(|| key.to_owned()),
+        Err(_) => Ok(default),
+    }
+}
+
+/// Waits until a consumer's client is told to attach.
+pub(crate) fn attach_notice(client: &mut Client) -> anyhow::Result<InstructionId> {
+    loop {
+        let (notice, _) = client.notice(Some(PATIENCE))?.context("no notice")?;
+        if let Notice::Attach(attach) = notice {
+            return Ok(attach.instruction);
         }
     }
 }
