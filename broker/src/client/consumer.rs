@@ -243,5 +243,6 @@ fn info(attach: &Attach) -> ProducerInfo {
     }
 }
 
-#[cfg(all(test, feature = "kvm"))]
+#[cfg(test)]
+#[cfg(feature = "kvm")]
 mod tests;
