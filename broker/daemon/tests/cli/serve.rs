@@ -40,8 +40,8 @@ use crate::serve_rig::taken;
 use crate::serve_rig::wait_taken;
 
 /// Events of each link, and how many a second: two seconds, slow enough for none to merge.
-const EVENTS: &str = "200";
-const RATE: &str = "100";
+const EVENTS: &str = "50";
+const RATE: &str = "25";
 
 pub(crate) fn stories() -> Vec<Trial> {
     let nothing = Need::Nothing;

@@ -70,14 +70,14 @@ fn bypassed() -> anyhow::Result<()> {
             .args([
                 "client", side, "--json", "--socket", &socket, "--links", "4",
             ])
-            .args(["--events", "300"])
+            .args(["--events", "75"])
             .args(extra)
             .stdout(Stdio::piped())
             .spawn()
     };
     let consume = start("consume", &[])?;
     // Three seconds of events, of which the daemon sees the first and the last.
-    let produce = start("produce", &["--rate", "100"])?;
+    let produce = start("produce", &["--rate", "25"])?;
     daemon
         .links_once(|rows| rows.len() == 4 && rows.iter().all(|row| row.state == State::Bypass))?;
     daemon.kill()?;
@@ -87,7 +87,7 @@ fn bypassed() -> anyhow::Result<()> {
         .links_once(|rows| rows.len() == 4 && rows.iter().all(|row| row.state == State::Bypass))?;
     let produced: serde_json::Value = serde_json::from_slice(&produce.wait_with_output()?.stdout)?;
     let consumed: serde_json::Value = serde_json::from_slice(&consume.wait_with_output()?.stdout)?;
-    ensure!(count(&consumed, "delivered")? == 1200, "{consumed}");
+    ensure!(count(&consumed, "delivered")? == 300, "{consumed}");
     ensure!(count(&consumed, "lost")? == 0, "{consumed}");
     ensure!(count(&consumed, "invented")? == 0, "{consumed}");
     for report in [&produced, &consumed] {
