@@ -73,6 +73,10 @@ pub enum ReasonCode {
     UserSpaceConsumer,
     /// The relay claims an eventfd to post.
     EventfdFed,
+    /// The message cannot be posted: its remapping entry is the host's.
+    HostEntry,
+    /// The guest's remapping tables are asked with the next interrupt.
+    Untranslated,
     /// The VM has no in-kernel irqchip.
     NoInKernelIrqchip,
     /// The kernel lacks irqfd.

@@ -24,6 +24,8 @@ pub(super) fn reason(reason: Reason) -> wire::Reason {
         Reason::Held => ReasonCode::Held,
         Reason::UserSpaceConsumer => ReasonCode::UserSpaceConsumer,
         Reason::EventfdFed => ReasonCode::EventfdFed,
+        Reason::HostEntry(_) => ReasonCode::HostEntry,
+        Reason::Untranslated => ReasonCode::Untranslated,
         Reason::NoInKernelIrqchip => ReasonCode::NoInKernelIrqchip,
         Reason::NoIrqfd => ReasonCode::NoIrqfd,
         Reason::NoResample => ReasonCode::NoResample,
