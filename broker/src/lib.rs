@@ -22,10 +22,10 @@
 
 #[cfg(feature = "kvm")]
 pub mod adapters;
-#[cfg(feature = "kvm")]
-pub mod explain;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "kvm")]
+pub mod explain;
 #[cfg(feature = "vfio")]
 pub mod manager;
 #[cfg(feature = "posted")]

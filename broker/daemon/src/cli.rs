@@ -1,6 +1,7 @@
 //! The command tree, and which function each command calls.
 
 use clap::Args;
+use clap::CommandFactory;
 use clap::Parser;
 use clap::Subcommand;
 
@@ -9,9 +10,12 @@ use crate::demo;
 use crate::doctor;
 use crate::failure::Detail;
 use crate::latency;
+use crate::operator;
 use crate::output::Format;
 use crate::output::Output;
-use crate::serve;
+use crate::packaging;
+use crate::service;
+use crate::top;
 use crate::vfio;
 use crate::vgpu;
 
@@ -48,8 +52,24 @@ enum Command {
     Vfio(vfio::VfioArgs),
     /// Offer a vGPU to other VMMs
     Vgpu(vgpu::VgpuArgs),
+    /// Show how the daemon stands
+    Status(operator::StatusArgs),
+    /// Show which interrupt takes which path, and why not a better one
+    Links(operator::LinksArgs),
+    /// Show what led to a link's state, and what would change it
+    Explain(operator::ExplainArgs),
+    /// Show what happens in the daemon, one event a line
+    Watch(operator::WatchArgs),
+    /// Show the links as they live, with rates
+    Top(top::TopArgs),
+    /// Show the daemon's figures as OpenMetrics
+    Metrics(operator::MetricsArgs),
+    /// Print a shell's completions of this command
+    Completions(packaging::CompletionsArgs),
+    /// Print this command's man page
+    Man(packaging::ManArgs),
     /// Pair producers and consumers of different processes over a control socket
-    Serve(serve::ServeArgs),
+    Serve(service::ServeArgs),
     /// Try a daemon: be a producer's process, or a VMM
     Client(client::ClientArgs),
 }
@@ -71,7 +91,15 @@ impl Cli {
             Command::Doctor(args) => doctor::run(args, &output),
             Command::Vfio(args) => vfio::run(args, &output),
             Command::Vgpu(args) => vgpu::run(args, &output),
-            Command::Serve(args) => serve::run(args, &output),
+            Command::Status(args) => operator::status(args, &output),
+            Command::Links(args) => operator::links(args, &output),
+            Command::Explain(args) => operator::explain(args, &output),
+            Command::Watch(args) => operator::watch(args, &output),
+            Command::Top(args) => top::run(args, &output),
+            Command::Metrics(args) => operator::metrics(args, &output),
+            Command::Completions(args) => packaging::completions(args, Self::command(), &output),
+            Command::Man(args) => packaging::man(args, Self::command(), &output),
+            Command::Serve(args) => service::run(args, self.detail(), &output),
             Command::Client(args) => client::run(args, &output),
         }
     }
@@ -88,7 +116,6 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn command_tree_is_consistent() {

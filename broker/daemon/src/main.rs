@@ -2,6 +2,7 @@
 
 mod cli;
 mod client;
+mod config;
 mod demo;
 mod doctor;
 mod failure;
@@ -10,15 +11,22 @@ mod halt_poll;
 mod kvm_node;
 mod latency;
 mod machine;
+mod metrics;
+mod operator;
 mod output;
+mod packaging;
 mod percentiles;
 mod posted_guest;
 mod progress;
+mod sandbox;
 mod serve;
+mod service;
 mod table;
+mod top;
 mod trace;
 mod vfio;
 mod vgpu;
+mod vgpu_host;
 
 use std::process::ExitCode;
 

@@ -19,8 +19,17 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Whether somebody reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// As far as is known.
+    There,
+    /// It went away, as `head` does.
+    Gone,
+}
+
 /// Prints a command's report and, meanwhile, its progress.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     format: Format,
 }
@@ -37,10 +46,28 @@ impl Output {
     ///
     /// Stdout took no more, other than by a reader that went away (as `head` does).
     pub(crate) fn print(&self, report: &(impl Serialize + fmt::Display)) -> anyhow::Result<()> {
+        self.print_line(report).map(drop)
+    }
+
+    /// Prints one of several reports, and says whether there is a point in the next.
+    ///
+    /// # Errors
+    ///
+    /// Stdout took no more, other than by a reader that went away.
+    pub(crate) fn print_line(
+        &self,
+        report: &(impl Serialize + fmt::Display),
+    ) -> anyhow::Result<Reader> {
         match self.write(report, &mut io::stdout().lock()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.context("cannot write to stdout"),
+            Ok(()) => Ok(Reader::There),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+            Err(error) => Err(error).context("cannot write to stdout"),
         }
+    }
+
+    /// The form.
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// A live line on stderr of a job with `total` steps; silent unless a person watches.

@@ -124,8 +124,16 @@ impl Client {
         let mut notices = VecDeque::new();
         let mut connection = connection;
         let fds: Vec<BorrowedFd<'_>> = record.into_iter().collect();
-        send(&connection, 0, &hello, &fds)?;
-        let welcome: Reply<Welcome> = answer(&mut connection, &mut notices, 0)?;
+        let welcome: Result<Reply<Welcome>, ClientError> = send(&connection, 0, &hello, &fds)
+            .and_then(|()| answer(&mut connection, &mut notices, 0));
+        let welcome = match welcome {
+            // A daemon that turns a peer away says why and closes, before it is asked or after: the
+            // error of the closed socket comes first, and then what was said.
+            Err(ClientError::Send(_) | ClientError::Receive(ReceiveError::Closed)) => {
+                answer(&mut connection, &mut notices, 0)?
+            }
+            welcome => welcome?,
+        };
         Ok(Self {
             connection,
             welcome: welcome.body,

@@ -41,6 +41,12 @@ pub struct Status {
     pub wakeups: u64,
     /// vGPUs it hosts.
     pub vgpus: usize,
+    /// What of its sandbox stands, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
+    /// What came of the latest reload of its configuration, for people; none without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<String>,
 }
 
 /// Links by state.

@@ -54,7 +54,7 @@ pub struct CreateVgpu {
     /// Its UUID; made up where none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// Where to serve VNC, `ADDRESS:PORT` or a socket's path.
+    /// Where to serve VNC, `ADDRESS:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vnc: Option<String>,
 }

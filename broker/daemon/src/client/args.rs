@@ -9,9 +9,9 @@ use irqbroker_protocol::Name;
 
 use super::consume;
 use super::produce;
+use crate::config::SOCKET;
 use crate::kvm_node;
 use crate::output::Output;
-use crate::serve::SOCKET;
 
 /// Most links of one process: the vectors the guest has handlers for.
 const MOST_LINKS: u64 = 224;

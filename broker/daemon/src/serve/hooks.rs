@@ -1,6 +1,8 @@
 //! What else may run in the daemon's loop.
 
+use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::DestroyVgpu;
@@ -27,15 +29,29 @@ pub(crate) trait View {
     fn status(&self) -> Status;
 
     /// All links, by id.
-    #[expect(dead_code, reason = "for a metrics endpoint")]
     fn links(&self) -> Vec<LinkRow>;
 }
+
+/// What operators are told of the daemon itself besides its figures.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    /// What of the sandbox stands.
+    pub(crate) sandbox: Option<String>,
+    /// What came of the latest reload.
+    pub(crate) reload: Option<String>,
+}
+
+/// The same, shared with whoever finds it out.
+pub(crate) type Notes = Rc<RefCell<Standing>>;
 
 /// Who hosts vGPUs. Their processes' ends come through an [`Extra`] or through
 /// [`events`](Self::events).
 pub(crate) trait VgpuHost {
     /// The hosted ones.
-    fn list(&mut self) -> Vec<VgpuRow>;
+    fn list(&self) -> Vec<VgpuRow>;
+
+    /// How many there are.
+    fn count(&self) -> usize;
 
     /// Creates one and starts its process.
     ///
@@ -67,6 +83,7 @@ pub(crate) type Reload = Box<dyn FnMut(&mut Options)>;
 pub(crate) struct Hooks {
     pub(crate) extras: Vec<Box<dyn Extra>>,
     pub(crate) vgpus: Option<Box<dyn VgpuHost>>,
+    pub(crate) notes: Notes,
     pub(crate) before_loop: Option<BeforeLoop>,
     /// Called on SIGHUP.
     pub(crate) reload: Option<Reload>,

@@ -7,7 +7,6 @@
 //!
 //! One thread, one epoll set. With nothing to relay and nothing asked it sleeps.
 
-mod args;
 mod claim_fd;
 mod dispatch;
 mod hooks;
@@ -18,13 +17,22 @@ mod peer;
 mod policy;
 mod rate;
 mod relay;
-mod run;
 mod server;
 mod signals;
 mod socket;
 mod state;
 mod welcome;
 
-pub(crate) use args::SOCKET;
-pub(crate) use args::ServeArgs;
-pub(crate) use run::run;
+pub(crate) use hooks::BeforeLoop;
+pub(crate) use hooks::Extra;
+pub(crate) use hooks::Hooks;
+pub(crate) use hooks::Notes;
+pub(crate) use hooks::VgpuHost;
+pub(crate) use hooks::View;
+pub(crate) use options::Options;
+pub(crate) use policy::Policy;
+pub(crate) use policy::Rule;
+pub(crate) use policy::Who;
+pub(crate) use server::Server;
+pub(crate) use socket::ControlSocket;
+pub(crate) use state::Quotas;

@@ -158,7 +158,9 @@ impl View for Server {
             requests: self.tally.requests,
             refused: self.tally.refused,
             wakeups: self.tally.wakeups,
-            vgpus: 0,
+            vgpus: self.hooks.vgpus.as_ref().map_or(0, |host| host.count()),
+            sandbox: self.hooks.notes.borrow().sandbox.clone(),
+            reload: self.hooks.notes.borrow().reload.clone(),
         }
     }
 

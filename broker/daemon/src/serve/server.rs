@@ -23,7 +23,6 @@ use super::relay::Relay;
 use super::signals::Signals;
 use super::signals::Told;
 use super::socket::ControlSocket;
-use super::socket::Reach;
 use super::state::SessionId;
 use super::state::State;
 
@@ -75,20 +74,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Opens the control socket.
+    /// Serves `socket`.
     ///
     /// # Errors
     ///
-    /// It cannot be had, or the kernel refused what the loop needs.
-    pub(crate) fn new(options: Options, hooks: Hooks) -> anyhow::Result<Self> {
+    /// The kernel refused what the loop needs.
+    pub(crate) fn new(
+        socket: ControlSocket,
+        options: Options,
+        hooks: Hooks,
+    ) -> anyhow::Result<Self> {
         raise_fd_limit();
-        let own = rustix::process::geteuid().as_raw();
-        let reach = match options.policy.admits_others(own) {
-            true => Reach::All,
-            false => Reach::Own,
-        };
         let signals = Signals::take().context("cannot take signals over")?;
-        let socket = ControlSocket::bind(&options.socket, reach)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, socket.as_fd(), LISTENER)?;
         for fd in signals.fds() {

@@ -23,19 +23,16 @@ use rustix::net::SocketType;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
 
-/// Who may write to the socket's file; who may do what is decided by credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// The daemon's user.
-    Own,
-    /// Everybody.
-    All,
-}
-
-/// A listening control socket. Dropping it removes the file.
+/// A listening control socket. Dropping it removes the file, if it made it.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     listener: OwnedFd,
+    _file: Option<SocketFile>,
+}
+
+/// A socket's file, to be removed.
+#[derive(Debug)]
+struct SocketFile {
     path: PathBuf,
     /// Held until the socket's file is gone. Its file stays: to remove it would let two daemons
     /// hold two locks.
@@ -43,12 +40,28 @@ pub(crate) struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Listens at `path`.
+    /// Takes over a socket that listens already: its file is whoever opened it's.
+    ///
+    /// # Errors
+    ///
+    /// It does not listen.
+    pub(crate) fn adopt(listener: OwnedFd) -> anyhow::Result<Self> {
+        if !rustix::net::sockopt::socket_acceptconn(&listener)? {
+            bail!("the socket that was passed does not listen");
+        }
+        rustix::io::ioctl_fionbio(&listener, true)?;
+        Ok(Self {
+            listener,
+            _file: None,
+        })
+    }
+
+    /// Listens at `path`, whose permission bits are to be `mode`.
     ///
     /// # Errors
     ///
     /// Another daemon does, the file is something else, or the directory is not ours to write.
-    pub(crate) fn bind(path: &Path, reach: Reach) -> anyhow::Result<Self> {
+    pub(crate) fn bind(path: &Path, mode: u32) -> anyhow::Result<Self> {
         let lock = lock(path)?;
         remove_stale(path)?;
         let listener = rustix::net::socket_with(
@@ -63,12 +76,10 @@ impl ControlSocket {
             .with_context(|| format!("cannot make the socket {}", path.display()))?;
         let socket = Self {
             listener,
-            path: path.to_owned(),
-            _lock: lock,
-        };
-        let mode = match reach {
-            Reach::Own => 0o600,
-            Reach::All => 0o666,
+            _file: Some(SocketFile {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
         };
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         rustix::net::listen(&socket.listener, BACKLOG)?;
@@ -82,7 +93,7 @@ impl AsFd for ControlSocket {
     }
 }
 
-impl Drop for ControlSocket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         // Somebody may have removed it already.
         let _gone = std::fs::remove_file(&self.path);
@@ -150,19 +161,17 @@ mod tests {
     }
 
     fn refusal(path: &Path) -> String {
-        ControlSocket::bind(path, Reach::Own)
-            .unwrap_err()
-            .to_string()
+        ControlSocket::bind(path, 0o600).unwrap_err().to_string()
     }
 
     #[test]
     fn bind_beside_a_daemon_is_refused_and_after_it_taken() {
         let path = path("second");
-        let first = ControlSocket::bind(&path, Reach::Own).unwrap();
+        let first = ControlSocket::bind(&path, 0o600).unwrap();
         assert!(refusal(&path).contains("another daemon serves"));
         drop(first);
         assert!(!path.exists());
-        ControlSocket::bind(&path, Reach::All).unwrap();
+        ControlSocket::bind(&path, 0o666).unwrap();
     }
 
     #[test]
@@ -171,7 +180,7 @@ mod tests {
         let dead = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
         rustix::net::bind(&dead, &SocketAddrUnix::new(&path).unwrap()).unwrap();
         drop(dead);
-        ControlSocket::bind(&path, Reach::Own).unwrap();
+        ControlSocket::bind(&path, 0o600).unwrap();
     }
 
     #[test]

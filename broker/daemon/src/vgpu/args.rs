@@ -7,6 +7,10 @@ use clap::Args;
 use clap::Subcommand;
 use irqbroker::vgpu::VgpuType;
 
+use crate::operator::ControlArgs;
+use crate::vgpu_host::HostedArgs;
+use crate::vgpu_host::SpawnerArgs;
+
 /// Options of `irqbroker vgpu`.
 #[derive(Debug, Args)]
 pub(crate) struct VgpuArgs {
@@ -22,6 +26,15 @@ pub(crate) enum VgpuCommand {
     Serve(ServeArgs),
     /// Save what a vGPU shows that `serve` offers, whoever uses it
     Screenshot(ScreenshotArgs),
+    /// List the vGPUs the daemon hosts
+    List(ListArgs),
+    /// Have the daemon host a vGPU, in a process that outlives it
+    Create(CreateArgs),
+    /// End a vGPU the daemon hosts
+    Destroy(DestroyArgs),
+    /// Start and end vGPUs for a daemon, which runs this itself
+    #[command(hide = true)]
+    Spawner(SpawnerArgs),
 }
 
 /// Options of `irqbroker vgpu serve`.
@@ -39,6 +52,8 @@ pub(crate) struct ServeArgs {
     pub(crate) test_card: bool,
     #[command(flatten)]
     pub(crate) vnc: VncArgs,
+    #[command(flatten)]
+    pub(crate) hosted: HostedArgs,
 }
 
 /// How `irqbroker vgpu serve` shows a head over VNC.
@@ -75,14 +90,59 @@ pub(crate) struct VncArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ScreenshotArgs {
     /// The socket file that `irqbroker vgpu serve` was given
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: PathBuf,
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "id",
+        conflicts_with = "id"
+    )]
+    pub(crate) socket: Option<PathBuf>,
+    /// The UUID of a vGPU the daemon hosts
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<String>,
+    /// The control socket of that daemon; see `irqbroker status --help`
+    #[arg(long, value_name = "PATH", requires = "id")]
+    pub(crate) control: Option<PathBuf>,
     /// Which head
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) head: u8,
     /// The PNG to write; one that is there is replaced
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// Options of `irqbroker vgpu list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+}
+
+/// Options of `irqbroker vgpu create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+    /// Its type, as `irqbroker vgpu types` lists them
+    #[arg(long = "type", value_name = "TYPE", value_parser = vgpu_type)]
+    pub(crate) vgpu_type: VgpuType,
+    /// Its UUID; made up if none is given
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<String>,
+    /// Show its first head to VNC viewers on this address, such as 127.0.0.1:5900; the password is made anew,
+    /// and is in a file beside the socket
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) vnc: Option<String>,
+}
+
+/// Options of `irqbroker vgpu destroy`.
+#[derive(Debug, Args)]
+pub(crate) struct DestroyArgs {
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+    /// Its UUID
+    #[arg(value_name = "UUID")]
+    pub(crate) id: String,
 }
 
 fn vgpu_type(text: &str) -> Result<VgpuType, String> {

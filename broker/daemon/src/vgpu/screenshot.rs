@@ -1,8 +1,10 @@
 //! What a head of a served vGPU shows, as a file.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use anyhow::Context;
+use anyhow::bail;
 use irqbroker::vgpu::HeadId;
 use irqbroker_display::screenshot;
 use irqbroker_vfio_user::Client;
@@ -10,7 +12,9 @@ use irqbroker_vfio_user::ClientOptions;
 use serde::Serialize;
 
 use super::args::ScreenshotArgs;
+use super::hosted;
 use super::sockets;
+use crate::operator::ControlArgs;
 use crate::output::Output;
 
 /// The report of `irqbroker vgpu screenshot`.
@@ -28,7 +32,7 @@ struct Saved {
 ///
 /// Nobody serves the head, it shows nothing, or the file could not be written.
 pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> {
-    let socket = sockets::of_head(&args.socket, HeadId(args.head));
+    let socket = sockets::of_head(&server(args)?, HeadId(args.head));
     let client = Client::connect(&socket, ClientOptions::default())?;
     let picture = screenshot(&client)?;
     std::fs::write(&args.file, picture.to_png()?)
@@ -39,6 +43,18 @@ pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> 
         width: picture.width(),
         height: picture.height(),
     })
+}
+
+/// The socket of the vGPU that is meant.
+fn server(args: &ScreenshotArgs) -> anyhow::Result<PathBuf> {
+    match (&args.socket, &args.id) {
+        (Some(socket), _) => Ok(socket.clone()),
+        (None, Some(id)) => {
+            let daemon = ControlArgs::at(args.control.clone());
+            Ok(hosted::find(&mut daemon.look()?, id)?.socket.into())
+        }
+        (None, None) => bail!("give --socket or --id"),
+    }
 }
 
 impl fmt::Display for Saved {

@@ -38,6 +38,7 @@ struct Serving {
 ///
 /// A socket or the device could not be made.
 pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
+    args.hosted.leave_session()?;
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let device = parent.create_device(&args.vgpu_type, None)?;
     let heads = device.instance().heads().iter().map(|head| head.id());
@@ -65,6 +66,8 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         .collect();
     let _cards = cards?;
     let _vblanks = parent.scheduler().spawn()?;
+    let told = vnc.as_ref().map(Vnc::told);
+    args.hosted.announce(&args.vgpu_type, told)?;
     output.print(&Serving {
         name: device.instance().name().to_owned(),
         r#type: args.vgpu_type.name.to_string(),

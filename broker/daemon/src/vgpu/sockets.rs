@@ -22,7 +22,7 @@ pub(super) fn of_head(socket: &Path, head: HeadId) -> PathBuf {
 /// # Errors
 ///
 /// The file is no socket, or somebody listens on it.
-pub(super) fn remove_stale(socket: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove_stale(socket: &Path) -> anyhow::Result<()> {
     let there = match std::fs::symlink_metadata(socket) {
         Ok(there) => there,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

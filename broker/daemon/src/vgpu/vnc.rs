@@ -34,6 +34,13 @@ pub(super) struct Vnc {
     password: Option<String>,
 }
 
+impl Vnc {
+    /// The address, and the password if it was made here.
+    pub(super) fn told(&self) -> (SocketAddr, Option<&str>) {
+        (self.address, self.password.as_deref())
+    }
+}
+
 /// Starts to show a head, if that is asked for; until the process ends.
 ///
 /// # Errors

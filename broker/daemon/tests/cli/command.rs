@@ -11,7 +11,7 @@ use anyhow::ensure;
 use serde_json::Value;
 
 /// The user that owns nothing, by Linux's convention (`fs.overflowuid`).
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// What came of one run.
 #[derive(Debug)]

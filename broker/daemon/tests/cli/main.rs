@@ -5,10 +5,14 @@
 
 mod bystander;
 mod command;
+mod daemon;
 mod demo;
 mod doctor;
+mod hosted_vnc;
+mod hosting;
 mod latency;
 mod need;
+mod operator;
 mod refusals;
 mod report;
 mod serve;
@@ -19,10 +23,13 @@ mod serve_life;
 mod serve_moves;
 mod serve_peers;
 mod serve_rig;
+mod service;
+mod terminal;
 mod vgpu;
 mod vgpu_clients;
 mod viewer;
 mod vnc;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -41,6 +48,12 @@ fn main() -> ExitCode {
         vgpu::stories(),
         vgpu_clients::stories(),
         vnc::stories(),
+        operator::stories(),
+        service::stories(),
+        terminal::stories(),
+        watch::stories(),
+        hosted_vnc::stories(),
+        hosting::stories(),
         serve::stories(),
         serve_death::stories(),
         serve_flood::stories(),

@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Kvm,
     /// A user that file modes hold for, and who may run the command.
     Unprivileged,
+    /// The checker of unit files.
+    SystemdAnalyze,
 }
 
 impl Need {
@@ -30,6 +32,11 @@ impl Need {
                 .open("/dev/kvm")
                 .map(drop)
                 .context("/dev/kvm"),
+            Self::SystemdAnalyze => std::process::Command::new("systemd-analyze")
+                .arg("--version")
+                .output()
+                .map(drop)
+                .context("systemd-analyze"),
             Self::Unprivileged => command::unprivileged(&["--version"]).map(drop),
         };
         found.err().map(|error| format!("{error:#}"))
@@ -47,6 +54,7 @@ impl fmt::Display for Need {
             Self::Nothing => "nothing",
             Self::Kvm => "kvm",
             Self::Unprivileged => "unprivileged",
+            Self::SystemdAnalyze => "systemd-analyze",
         })
     }
 }

@@ -137,6 +137,10 @@ impl Drop for Daemon {
 fn spawn(socket: &str) -> anyhow::Result<Child> {
     let mut process = irqbroker()
         .args(["serve", "--json", "--socket", socket])
+        // What is hosted outlives the daemon, and has stories of its own.
+        .args(["--set", "vgpu.max_devices=0"])
+        // A system call that is not listed ends the daemon and so fails the story.
+        .args(["--set", "sandbox.on_violation=kill"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;

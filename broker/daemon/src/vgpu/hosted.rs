@@ -1,0 +1,179 @@
+//! `irqbroker vgpu list`, `create`, `destroy`: vGPUs that the daemon hosts.
+
+use std::fmt;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::bail;
+use irqbroker_protocol::Client;
+use irqbroker_protocol::CreateVgpu;
+use irqbroker_protocol::DestroyVgpu;
+use irqbroker_protocol::Done;
+use irqbroker_protocol::Request;
+use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::VgpuState;
+use irqbroker_protocol::Vgpus;
+use serde::Serialize;
+
+use super::args::CreateArgs;
+use super::args::DestroyArgs;
+use super::args::ListArgs;
+use crate::operator::ask;
+use crate::operator::state_name;
+use crate::operator::told;
+use crate::output::Output;
+use crate::table::Align;
+use crate::table::Table;
+
+/// How long a host may take to start or to end: a hundred times what it takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The report of `irqbroker vgpu list`.
+#[derive(Debug, Serialize)]
+struct ListReport {
+    vgpus: Vec<VgpuRow>,
+}
+
+/// The report of `irqbroker vgpu create`.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Created(VgpuRow);
+
+/// The report of `irqbroker vgpu destroy`.
+#[derive(Debug, Serialize)]
+struct Destroyed {
+    uuid: String,
+}
+
+/// Lists them.
+///
+/// # Errors
+///
+/// No daemon answers, or it hosts none.
+pub(super) fn list(args: &ListArgs, output: &Output) -> anyhow::Result<()> {
+    let mut client = args.control.look()?;
+    let vgpus = rows(&mut client)?;
+    output.print(&ListReport { vgpus })
+}
+
+/// Creates one and waits until it can be used.
+///
+/// # Errors
+///
+/// The daemon refuses, or the vGPU's process does not start.
+pub(super) fn create(args: &CreateArgs, output: &Output) -> anyhow::Result<()> {
+    let mut client = args.control.operate()?;
+    let Done {} = ask(&mut client, &Request::Watch)?;
+    let create = CreateVgpu {
+        vgpu_type: args.vgpu_type.name.to_string(),
+        uuid: args.id.clone(),
+        vnc: args.vnc.clone(),
+    };
+    let created: VgpuRow = ask(&mut client, &Request::VgpuCreate(create))?;
+    let uuid = created.uuid;
+    let row = wait(&mut client, &uuid, |row| {
+        row.is_none_or(|row| row.state != VgpuState::Starting)
+    })?;
+    match row {
+        Some(row) if row.state == VgpuState::Running => output.print(&Created(row)),
+        _ => bail!("the process of vgpu {uuid} did not start; the daemon's log says why"),
+    }
+}
+
+/// Destroys one and waits until it is gone.
+///
+/// # Errors
+///
+/// The daemon refuses, or the vGPU's process does not end.
+pub(super) fn destroy(args: &DestroyArgs, output: &Output) -> anyhow::Result<()> {
+    let mut client = args.control.operate()?;
+    let Done {} = ask(&mut client, &Request::Watch)?;
+    let uuid = args.id.clone();
+    let destroy = DestroyVgpu { uuid: uuid.clone() };
+    let Done {} = ask(&mut client, &Request::VgpuDestroy(destroy))?;
+    wait(&mut client, &uuid, |row| row.is_none())?;
+    output.print(&Destroyed { uuid })
+}
+
+/// The hosted vGPU of that UUID.
+///
+/// # Errors
+///
+/// No daemon answers, or there is none.
+pub(super) fn find(client: &mut Client, uuid: &str) -> anyhow::Result<VgpuRow> {
+    let found = rows(client)?.into_iter().find(|row| is(row, uuid));
+    match found {
+        Some(row) => Ok(row),
+        None => bail!("no vgpu {uuid}; `irqbroker vgpu list` shows which there are"),
+    }
+}
+
+fn rows(client: &mut Client) -> anyhow::Result<Vec<VgpuRow>> {
+    let Vgpus { vgpus } = ask(client, &Request::VgpuList)?;
+    Ok(vgpus)
+}
+
+/// The daemon shows a UUID in lower case with dashes, whatever it was given.
+fn is(row: &VgpuRow, uuid: &str) -> bool {
+    match (
+        uuid::Uuid::parse_str(&row.uuid),
+        uuid::Uuid::parse_str(uuid),
+    ) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// Looks after each event whether the vGPU stands as wanted; the client watches.
+fn wait(
+    client: &mut Client,
+    uuid: &str,
+    wanted: impl Fn(Option<&VgpuRow>) -> bool,
+) -> anyhow::Result<Option<VgpuRow>> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let row = rows(client)?.into_iter().find(|row| is(row, uuid));
+        if wanted(row.as_ref()) {
+            return Ok(row);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if client.notice(Some(left)).map_err(told)?.is_none() && left.is_zero() {
+            bail!("vgpu {uuid} takes longer than {LIMIT:?}");
+        }
+    }
+}
+
+impl fmt::Display for ListReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = ["uuid", "type", "state", "pid", "socket", "vnc"];
+        let mut table = Table::new(&columns.map(|title| (title, Align::Left)));
+        for row in &self.vgpus {
+            table.row(vec![
+                row.uuid.clone(),
+                row.vgpu_type.clone(),
+                state_name(row.state).to_owned(),
+                row.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+                row.socket.clone(),
+                row.vnc.clone().unwrap_or("-".to_owned()),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}
+
+impl fmt::Display for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = &self.0;
+        writeln!(
+            f,
+            "vgpu {}, type {}, on {}",
+            row.uuid, row.vgpu_type, row.socket
+        )
+    }
+}
+
+impl fmt::Display for Destroyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "vgpu {} is gone", self.uuid)
+    }
+}

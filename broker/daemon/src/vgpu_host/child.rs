@@ -1,0 +1,160 @@
+//! A host as the spawner holds it: started by it, or found by its record.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+
+use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::VgpuState;
+use rustix::process::Pid;
+use rustix::process::PidfdFlags;
+use rustix::process::Signal;
+use uuid::Uuid;
+
+use super::hosted::HostedArgs;
+use super::record;
+use super::record::Record;
+
+/// A host process.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) row: VgpuRow,
+    /// Readable once the process has ended; the process cannot be mistaken for another. None where it
+    /// had ended before it was looked at.
+    process: Option<OwnedFd>,
+    /// To reap it; none where another spawner started it.
+    child: Option<Child>,
+    /// Something comes once it serves.
+    ready: Option<OwnedFd>,
+    /// It was told to end.
+    pub(super) destroyed: bool,
+}
+
+impl Host {
+    /// The host a record speaks of.
+    pub(super) fn adopt(record: &Record, run_dir: &Path) -> Self {
+        let process = record.process.find();
+        let state = match process {
+            Some(_) => VgpuState::Running,
+            None => VgpuState::Stopped,
+        };
+        Self {
+            row: record.row(run_dir, state),
+            process,
+            child: None,
+            ready: None,
+            destroyed: false,
+        }
+    }
+
+    /// Starts one.
+    pub(super) fn start(
+        run_dir: &Path,
+        uuid: Uuid,
+        vgpu_type: &str,
+        vnc: Option<&str>,
+    ) -> io::Result<Self> {
+        record::make_run_dir(run_dir)?;
+        let socket = record::socket(run_dir, uuid);
+        // Not the path it was started by: after an upgrade that is another program.
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("irqbroker")
+            .args(["vgpu", "serve", "--json", "--type", vgpu_type, "--socket"])
+            .arg(&socket)
+            .args(vnc.map(|vnc| format!("--vnc={vnc}")))
+            .args(HostedArgs::arguments(&record::file(run_dir, uuid), uuid))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let ready = child.stdout.take().map(OwnedFd::from);
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let process = pid.ok_or(io::ErrorKind::InvalidData.into());
+        let process: io::Result<OwnedFd> =
+            process.and_then(|pid| Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?));
+        let row = VgpuRow {
+            uuid: uuid.to_string(),
+            vgpu_type: vgpu_type.to_owned(),
+            socket: socket.display().to_string(),
+            vnc: vnc.map(str::to_owned),
+            state: VgpuState::Starting,
+            pid: Some(child.id()),
+        };
+        match process {
+            Ok(process) => Ok(Self {
+                row,
+                process: Some(process),
+                child: Some(child),
+                ready,
+                destroyed: false,
+            }),
+            Err(error) => {
+                // Out of fds: nobody would hear of its end.
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// What to wait for, each readable: that it has ended, that it serves.
+    pub(super) fn waits(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.process.iter().chain(&self.ready).map(AsFd::as_fd)
+    }
+
+    /// Looks whether something came of it; whether its row is another now.
+    pub(super) fn look(&mut self) -> bool {
+        let before = self.row.state;
+        if self.ready.as_ref().is_some_and(said_something) {
+            self.ready = None;
+            self.row.state = VgpuState::Running;
+        }
+        if self.process.as_ref().is_some_and(is_readable) {
+            self.process = None;
+            self.ready = None;
+            self.row.state = VgpuState::Stopped;
+            self.row.pid = None;
+            if let Some(mut child) = self.child.take() {
+                // It has ended: this reaps it and does not wait.
+                let _status = child.wait();
+            }
+        }
+        self.row.state != before
+    }
+
+    /// Whether the process lives.
+    pub(super) fn lives(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Ends it. There is nothing for it to put away: its files are the spawner's.
+    pub(super) fn kill(&self) {
+        if let Some(process) = &self.process {
+            // It may have ended meanwhile, which is what is wanted.
+            let _ended = rustix::process::pidfd_send_signal(process, Signal::KILL);
+        }
+    }
+}
+
+/// Whether the server has told of itself; an end without a word is none.
+fn said_something(ready: &OwnedFd) -> bool {
+    let Ok(pipe) = ready.try_clone() else {
+        return false;
+    };
+    let mut byte = [0];
+    is_readable(ready)
+        && io::Read::read(&mut File::from(pipe), &mut byte).is_ok_and(|read| read == 1)
+}
+
+fn is_readable(fd: &OwnedFd) -> bool {
+    let mut fds = [rustix::event::PollFd::new(fd, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec::default();
+    rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+}

@@ -1,0 +1,114 @@
+//! What a vGPU server does besides serving when a daemon hosts it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use irqbroker::vgpu::VgpuType;
+use uuid::Uuid;
+
+use super::process::ProcessId;
+use super::record;
+use super::record::Record;
+
+/// How the spawner tells a server that it is hosted.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct HostedArgs {
+    /// The record to write
+    #[arg(long, value_name = "FILE", hide = true, requires = "uuid")]
+    record: Option<PathBuf>,
+    /// The UUID to write into it
+    #[arg(long, value_name = "UUID", hide = true)]
+    uuid: Option<Uuid>,
+}
+
+impl HostedArgs {
+    /// The arguments that say so.
+    pub(super) fn arguments(record: &Path, uuid: Uuid) -> Vec<std::ffi::OsString> {
+        let uuid = uuid.to_string();
+        vec![
+            "--record".into(),
+            record.into(),
+            "--uuid".into(),
+            uuid.into(),
+        ]
+    }
+
+    /// Leaves the daemon's session: neither its terminal nor its group ends this process.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub(crate) fn leave_session(&self) -> anyhow::Result<()> {
+        if self.record.is_some() {
+            rustix::process::setsid().context("cannot begin a session")?;
+        }
+        Ok(())
+    }
+
+    /// Writes the record, once the sockets are there: whoever finds it finds them.
+    ///
+    /// `vnc` is where a head is shown, with the port it got, and the password if it was made here: that goes into
+    /// a file beside the socket, which only the daemon's user can read, and nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// A file could not be written.
+    pub(crate) fn announce(
+        &self,
+        vgpu_type: &VgpuType,
+        vnc: Option<(SocketAddr, Option<&str>)>,
+    ) -> anyhow::Result<()> {
+        let (Some(file), Some(uuid)) = (&self.record, self.uuid) else {
+            return Ok(());
+        };
+        let cannot = |file: &Path| format!("cannot write {}", file.display());
+        if let Some(password) = vnc.and_then(|(_, password)| password) {
+            let file = record::vnc_password(file, uuid);
+            record::write_private(&file, password.as_bytes()).with_context(|| cannot(&file))?;
+        }
+        let record = Record {
+            uuid,
+            vgpu_type: vgpu_type.name.to_string(),
+            vnc: vnc.map(|(address, _)| address.to_string()),
+            process: ProcessId::own()?,
+        };
+        record.write(file).with_context(|| cannot(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn announce_leaves_a_record_and_a_password_for_its_own_user_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let uuid = Uuid::from_u128(7);
+        let hosted = HostedArgs {
+            record: Some(record::file(folder.path(), uuid)),
+            uuid: Some(uuid),
+        };
+        let vnc = (SocketAddr::from(([127, 0, 0, 1], 5901)), Some("7secret7"));
+        let small = VgpuType::find("small").unwrap();
+        hosted.announce(&small, Some(vnc)).unwrap();
+        let records = record::read_all(folder.path()).unwrap();
+        assert_eq!(records[0].vnc.as_deref(), Some("127.0.0.1:5901"));
+        let file = folder.path().join(format!("{uuid}.sock.vnc-password"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "7secret7");
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        record::remove(folder.path(), uuid);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn announce_of_a_server_that_nobody_hosts_writes_nothing() {
+        let small = VgpuType::find("small").unwrap();
+        HostedArgs::default().announce(&small, None).unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! What the daemon and the spawner say to each other, one JSON object a packet.
+
+use irqbroker_protocol::VgpuRow;
+use serde::Deserialize;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// From the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Order {
+    /// Start a host.
+    Create {
+        /// The vGPU's UUID.
+        uuid: Uuid,
+        /// Its type's name.
+        vgpu_type: String,
+        /// Where to serve VNC.
+        vnc: Option<String>,
+    },
+    /// End a host, if it lives, and forget it.
+    Destroy {
+        /// The vGPU's UUID.
+        uuid: Uuid,
+    },
+}
+
+/// From the spawner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Report {
+    /// A vGPU is as the row says; `destroyed` is the last of it.
+    Vgpu {
+        /// The vGPU.
+        row: VgpuRow,
+    },
+    /// What was there at the start has been reported.
+    Ready,
+}

@@ -1,0 +1,193 @@
+//! The helper that starts, finds and ends hosts for a daemon that may not.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use irqbroker::vgpu::VgpuType;
+use irqbroker_protocol::Connection;
+use irqbroker_protocol::ReceiveError;
+use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::VgpuState;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::child::Host;
+use super::order::Order;
+use super::order::Report;
+use super::record;
+use crate::config::LogLevel;
+use crate::trace;
+
+/// Options of the helper.
+#[derive(Debug, Args)]
+pub(crate) struct SpawnerArgs {
+    /// Where the sockets and records are
+    #[arg(long, value_name = "DIR")]
+    pub(super) run_dir: PathBuf,
+}
+
+/// Hosts for the daemon at the other end of standard input, until that is gone.
+///
+/// # Errors
+///
+/// Standard input is no socket of a daemon, or the run directory cannot be read.
+pub(crate) fn run(args: &SpawnerArgs) -> anyhow::Result<()> {
+    // The daemon's log is this one's too.
+    let _level = trace::install_daemon(LogLevel::Warn);
+    let daemon = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let mut spawner = Spawner {
+        daemon: Connection::new(daemon),
+        run_dir: args.run_dir.clone(),
+        hosts: BTreeMap::new(),
+    };
+    spawner.adopt()?;
+    loop {
+        spawner.wait()?;
+        for (uuid, host) in &mut spawner.hosts {
+            if host.look() && !host.destroyed {
+                // The address of VNC is known now.
+                if let Some(record) = record::read_one(&spawner.run_dir, *uuid) {
+                    host.row.vnc = record.vnc;
+                }
+                tracing::debug!(%uuid, state = ?host.row.state, "host");
+                report(&spawner.daemon, &host.row)?;
+            }
+        }
+        spawner.bury()?;
+        if spawner.obey()? == Daemon::Gone {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether the daemon is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Daemon {
+    Alive,
+    Gone,
+}
+
+#[derive(Debug)]
+struct Spawner {
+    daemon: Connection,
+    run_dir: PathBuf,
+    hosts: BTreeMap<Uuid, Host>,
+}
+
+impl Spawner {
+    /// Finds the hosts of earlier daemons.
+    fn adopt(&mut self) -> anyhow::Result<()> {
+        let records = record::read_all(&self.run_dir);
+        let records = records.with_context(|| format!("cannot read {}", self.run_dir.display()))?;
+        for record in records {
+            let host = Host::adopt(&record, &self.run_dir);
+            report(&self.daemon, &host.row)?;
+            self.hosts.insert(record.uuid, host);
+        }
+        send(&self.daemon, &Report::Ready)
+    }
+
+    fn wait(&self) -> anyhow::Result<()> {
+        let hosts = self.hosts.values().flat_map(Host::waits);
+        let mut fds: Vec<PollFd<'_>> = std::iter::once(self.daemon.as_fd())
+            .chain(hosts)
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        match rustix::event::poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Does what the daemon asks.
+    fn obey(&mut self) -> anyhow::Result<Daemon> {
+        loop {
+            let mut now = [PollFd::new(&self.daemon, PollFlags::IN)];
+            let none = rustix::event::Timespec::default();
+            if rustix::event::poll(&mut now, Some(&none)) == Ok(0) {
+                return Ok(Daemon::Alive);
+            }
+            let order = match self.daemon.receive() {
+                Ok(packet) => serde_json::from_slice(packet.bytes)?,
+                Err(ReceiveError::Closed) => return Ok(Daemon::Gone),
+                Err(ReceiveError::WouldBlock) => return Ok(Daemon::Alive),
+                Err(error) => return Err(error.into()),
+            };
+            match order {
+                Order::Create {
+                    uuid,
+                    vgpu_type,
+                    vnc,
+                } => {
+                    self.create(uuid, &vgpu_type, vnc.as_deref())?;
+                }
+                Order::Destroy { uuid } => {
+                    if let Some(host) = self.hosts.get_mut(&uuid) {
+                        host.destroyed = true;
+                        host.kill();
+                    }
+                    self.bury()?;
+                }
+            }
+        }
+    }
+
+    fn create(&mut self, uuid: Uuid, vgpu_type: &str, vnc: Option<&str>) -> anyhow::Result<()> {
+        // The daemon has looked; but it is the daemon that is confined.
+        if self.hosts.contains_key(&uuid) || VgpuType::find(vgpu_type).is_none() {
+            return Ok(());
+        }
+        match Host::start(&self.run_dir, uuid, vgpu_type, vnc) {
+            Ok(host) => {
+                report(&self.daemon, &host.row)?;
+                self.hosts.insert(uuid, host);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%uuid, %error, "cannot start a host");
+                let row = VgpuRow {
+                    uuid: uuid.to_string(),
+                    vgpu_type: vgpu_type.to_owned(),
+                    socket: record::socket(&self.run_dir, uuid).display().to_string(),
+                    vnc: None,
+                    state: VgpuState::Destroyed,
+                    pid: None,
+                };
+                report(&self.daemon, &row)
+            }
+        }
+    }
+
+    /// Forgets those that were told to end and have.
+    fn bury(&mut self) -> anyhow::Result<()> {
+        let over = |host: &Host| host.destroyed && !host.lives();
+        for (uuid, host) in &mut self.hosts {
+            if over(host) {
+                record::remove(&self.run_dir, *uuid);
+                host.row.state = VgpuState::Destroyed;
+                host.row.pid = None;
+                report(&self.daemon, &host.row)?;
+            }
+        }
+        self.hosts.retain(|_, host| !over(host));
+        Ok(())
+    }
+}
+
+fn report(daemon: &Connection, row: &VgpuRow) -> anyhow::Result<()> {
+    send(daemon, &Report::Vgpu { row: row.clone() })
+}
+
+/// A daemon that is gone is found out by reading.
+fn send(daemon: &Connection, report: &Report) -> anyhow::Result<()> {
+    let bytes = serde_json::to_vec(report)?;
+    if let Err(error) = daemon.send(&bytes, &[]) {
+        tracing::warn!(%error, "cannot report to the daemon");
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Which vGPUs there are, and whether one more may be.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use irqbroker::vgpu::BudgetError;
+use irqbroker::vgpu::VgpuType;
+use irqbroker_protocol::CreateVgpu;
+use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::VgpuState;
+use irqbroker_protocol::WireError;
+use uuid::Uuid;
+
+/// What all hosted vGPUs may take together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// vGPUs.
+    pub(super) devices: u32,
+    /// Bytes of VRAM.
+    pub(super) vram: u64,
+}
+
+/// The vGPUs as the spawner last told of them.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) budget: Budget,
+    rows: BTreeMap<Uuid, VgpuRow>,
+}
+
+impl Table {
+    pub(super) fn new(budget: Budget) -> Self {
+        Self {
+            budget,
+            rows: BTreeMap::new(),
+        }
+    }
+
+    /// All, by UUID.
+    pub(super) fn rows(&self) -> Vec<VgpuRow> {
+        self.rows.values().cloned().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether a vGPU may be created: its UUID, `made_up` where none is asked for. Changes nothing.
+    pub(super) fn admit(&self, create: &CreateVgpu, made_up: Uuid) -> Result<Uuid, WireError> {
+        let refused = |code, text: String| Err(WireError::new(code, text));
+        let Some(vgpu) = VgpuType::find(&create.vgpu_type) else {
+            let text = format!("no vgpu type {}", create.vgpu_type.escape_debug());
+            return refused(ErrorCode::UnknownVgpuType, text);
+        };
+        let uuid = match &create.uuid {
+            None => made_up,
+            Some(text) => known_uuid(text)?,
+        };
+        let vnc: Option<Result<SocketAddr, _>> = create.vnc.as_ref().map(|vnc| vnc.parse());
+        if let Some(Err(_)) = vnc {
+            let text = "vnc is no address with a port, as 127.0.0.1:5900";
+            return refused(ErrorCode::InvalidField, text.to_owned());
+        }
+        if self.rows.contains_key(&uuid) {
+            return refused(
+                ErrorCode::DuplicateVgpu,
+                format!("vgpu {uuid} is there already"),
+            );
+        }
+        match self.room(&vgpu) {
+            Ok(()) => Ok(uuid),
+            Err(error) => refused(ErrorCode::QuotaExceeded, error.to_string()),
+        }
+    }
+
+    /// One that has stopped has no VRAM, and its place until it is destroyed.
+    fn room(&self, vgpu: &VgpuType) -> Result<(), BudgetError> {
+        let devices = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        if devices >= self.budget.devices {
+            return Err(BudgetError::Devices);
+        }
+        let live = self
+            .rows
+            .values()
+            .filter(|row| row.state != VgpuState::Stopped);
+        let taken: u64 = live
+            .filter_map(|row| VgpuType::find(&row.vgpu_type))
+            .map(|vgpu| vgpu.vram)
+            .sum();
+        let left = self.budget.vram.saturating_sub(taken);
+        match vgpu.vram <= left {
+            true => Ok(()),
+            false => Err(BudgetError::Vram {
+                needed: vgpu.vram,
+                left,
+            }),
+        }
+    }
+
+    /// The vGPU of that UUID.
+    pub(super) fn find(&self, uuid: &str) -> Result<Uuid, WireError> {
+        let uuid = known_uuid(uuid)?;
+        match self.rows.contains_key(&uuid) {
+            true => Ok(uuid),
+            false => Err(WireError::new(
+                ErrorCode::UnknownVgpu,
+                format!("no vgpu {uuid}"),
+            )),
+        }
+    }
+
+    /// Takes over what is said of a vGPU; its UUID and how it stands, if that is news.
+    pub(super) fn put(&mut self, row: VgpuRow) -> Option<(String, VgpuState)> {
+        let uuid = Uuid::parse_str(&row.uuid).ok()?;
+        let news = (row.uuid.clone(), row.state);
+        let before = match row.state {
+            VgpuState::Destroyed => self.rows.remove(&uuid),
+            VgpuState::Starting | VgpuState::Running | VgpuState::Stopped => {
+                self.rows.insert(uuid, row)
+            }
+        };
+        let was = before.map(|row| row.state);
+        (was != Some(news.1)).then_some(news)
+    }
+}
+
+fn known_uuid(text: &str) -> Result<Uuid, WireError> {
+    Uuid::parse_str(text).map_err(|_| {
+        let text = format!("{} is no uuid", text.escape_debug());
+        WireError::new(ErrorCode::InvalidField, text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MADE_UP: Uuid = Uuid::from_u128(99);
+    const MIB: u64 = 1 << 20;
+
+    fn create(vgpu_type: &str, uuid: Option<u128>) -> CreateVgpu {
+        CreateVgpu {
+            vgpu_type: vgpu_type.into(),
+            uuid: uuid.map(|uuid| Uuid::from_u128(uuid).to_string()),
+            vnc: None,
+        }
+    }
+
+    fn row(uuid: u128, vgpu_type: &str, state: VgpuState) -> VgpuRow {
+        VgpuRow {
+            uuid: Uuid::from_u128(uuid).to_string(),
+            vgpu_type: vgpu_type.into(),
+            socket: "/run/a.sock".into(),
+            vnc: None,
+            state,
+            pid: None,
+        }
+    }
+
+    fn table(devices: u32, vram_mib: u64) -> Table {
+        Table::new(Budget {
+            devices,
+            vram: vram_mib * MIB,
+        })
+    }
+
+    fn code(refused: Result<Uuid, WireError>) -> ErrorCode {
+        refused.unwrap_err().code
+    }
+
+    #[test]
+    fn admit_gives_the_uuid_asked_for_or_the_made_up_one() {
+        let table = table(2, 64);
+        assert_eq!(
+            table.admit(&create("small", Some(7)), MADE_UP).unwrap(),
+            Uuid::from_u128(7)
+        );
+        assert_eq!(
+            table.admit(&create("small", None), MADE_UP).unwrap(),
+            MADE_UP
+        );
+    }
+
+    #[test]
+    fn admit_refuses_what_is_unknown_malformed_or_there_already() {
+        let mut table = table(2, 64);
+        table.put(row(7, "small", VgpuState::Running));
+        let malformed = CreateVgpu {
+            uuid: Some("../x".into()),
+            ..create("small", None)
+        };
+        assert_eq!(
+            code(table.admit(&create("huge", None), MADE_UP)),
+            ErrorCode::UnknownVgpuType
+        );
+        assert_eq!(
+            code(table.admit(&malformed, MADE_UP)),
+            ErrorCode::InvalidField
+        );
+        let nowhere = CreateVgpu {
+            vnc: Some("--help".into()),
+            ..create("small", None)
+        };
+        assert_eq!(
+            code(table.admit(&nowhere, MADE_UP)),
+            ErrorCode::InvalidField
+        );
+        let again = create("small", Some(7));
+        assert_eq!(code(table.admit(&again, MADE_UP)), ErrorCode::DuplicateVgpu);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn admit_refuses_beyond_the_budget_and_a_stopped_one_gives_its_vram_back() {
+        // Two of 8 MiB and then none of 16.
+        let mut table = table(3, 24);
+        table.put(row(1, "small", VgpuState::Running));
+        table.put(row(2, "small", VgpuState::Starting));
+        let medium = create("medium", None);
+        assert_eq!(
+            code(table.admit(&medium, MADE_UP)),
+            ErrorCode::QuotaExceeded
+        );
+        table.put(row(2, "small", VgpuState::Stopped));
+        assert_eq!(table.admit(&medium, MADE_UP).unwrap(), MADE_UP);
+        table.put(row(3, "medium", VgpuState::Running));
+        let small = create("small", None);
+        assert_eq!(code(table.admit(&small, MADE_UP)), ErrorCode::QuotaExceeded);
+        table.put(row(2, "small", VgpuState::Destroyed));
+        table.budget.vram = 64 * MIB;
+        assert_eq!(table.admit(&small, MADE_UP).unwrap(), MADE_UP);
+    }
+
+    #[test]
+    fn put_tells_each_change_once() {
+        let mut table = table(2, 64);
+        let uuid = Uuid::from_u128(7).to_string();
+        for state in [
+            VgpuState::Starting,
+            VgpuState::Running,
+            VgpuState::Destroyed,
+        ] {
+            assert_eq!(
+                table.put(row(7, "small", state)),
+                Some((uuid.clone(), state))
+            );
+            if state != VgpuState::Destroyed {
+                assert_eq!(table.put(row(7, "small", state)), None);
+                table.find(&uuid).unwrap();
+            }
+        }
+        assert_eq!(code(table.find(&uuid)), ErrorCode::UnknownVgpu);
+    }
+}
