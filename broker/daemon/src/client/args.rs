@@ -57,10 +57,13 @@ pub(super) struct ProduceArgs {
     /// Events of each link
     #[arg(long, value_name = "N", default_value = "500")]
     pub(super) events: u64,
-    /// Events a second of each link
+    /// Events a second of each link at most: each waits until `client consume` has taken the one before
     #[arg(long, value_name = "HZ", default_value = "100",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) rate: u32,
+    /// Wait for nobody, for a VMM that is not `client consume`; events merge where it is slow
+    #[arg(long)]
+    pub(super) unpaced: bool,
 }
 
 /// Options of `client consume`.

@@ -28,12 +28,13 @@ use rustix::io::Errno;
 
 use super::args::ConsumeArgs;
 use super::counting::Counting;
+use super::pace::Teller;
 use super::report::Consumed;
 use crate::guest;
 use crate::output::Output;
 
-/// How often the guest's counters are looked at: they come without an exit.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the guest's counters are looked at, since no exit tells of them.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// After the last expected event, one that was invented has this long to show.
 const QUIET: Duration = Duration::from_millis(200);
@@ -68,7 +69,14 @@ struct Run {
 pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
     let mut run = Run::new(args)?;
     let until = Instant::now() + args.common.timeout;
-    while Instant::now() < until && run.delivered().iter().any(|&count| count < args.events) {
+    let teller = Teller::new(&args.common)?;
+    while Instant::now() < until {
+        let delivered = run.delivered().into_iter().min().unwrap_or_default();
+        // Over and over: the producer may have come just now.
+        teller.tell(delivered);
+        if delivered >= args.events {
+            break;
+        }
         run.serve_for(LOOK)?;
     }
     let quiet = Instant::now() + QUIET;

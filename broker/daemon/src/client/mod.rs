@@ -3,6 +3,7 @@
 mod args;
 mod consume;
 mod counting;
+mod pace;
 mod produce;
 mod report;
 mod source;

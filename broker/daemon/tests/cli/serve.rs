@@ -39,9 +39,9 @@ use crate::serve_rig::signal;
 use crate::serve_rig::taken;
 use crate::serve_rig::wait_taken;
 
-/// Events of each link, and how many a second: two seconds, slow enough for none to merge.
-const EVENTS: &str = "50";
-const RATE: &str = "25";
+/// Events of each link, and how many a second at most; each waits for the one before.
+const EVENTS: &str = "500";
+const RATE: &str = "1000";
 
 pub(crate) fn stories() -> Vec<Trial> {
     let nothing = Need::Nothing;
