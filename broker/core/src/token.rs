@@ -77,7 +77,7 @@ impl Token {
     /// Reads the identity of `event` and pins it.
     ///
     /// Costs a read of `/proc/self/fdinfo` (about 2 µs); where the token may be one that is known
-    /// already, [`of_known`](Self::of_known) is twenty times cheaper.
+    /// already, [`is_same_file`](Self::is_same_file) is twenty times cheaper.
     ///
     /// # Errors
     ///
@@ -124,18 +124,6 @@ impl Token {
     fn pinned(id: EventId, pin: OwnedFd) -> Self {
         let pin = Arc::new(pin);
         Self { id, pin }
-    }
-
-    /// The same as [`of`](Self::of), but tries first whether `event` is the file behind `known`.
-    ///
-    /// # Errors
-    ///
-    /// See [`TokenError`].
-    pub fn of_known(event: impl AsFd, known: &Self) -> Result<Self, TokenError> {
-        match known.is_same_file(event.as_fd()) {
-            Some(true) => Ok(known.clone()),
-            _ => Self::of(event),
-        }
     }
 
     /// Whether `event` is the very file behind this token; `None` where the kernel cannot tell

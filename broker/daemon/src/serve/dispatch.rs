@@ -144,8 +144,8 @@ fn consumer_fds(
 fn token(fd: Option<OwnedFd>, known: Option<&Token>) -> Result<Token, WireError> {
     let fd = fd.ok_or_else(|| WireError::new(ErrorCode::FdCount, "an fd is missing"))?;
     let token = match known {
-        Some(known) => Token::of_known(&fd, known),
-        None => Token::of(&fd),
+        Some(known) if known.is_same_file(&fd) == Some(true) => Ok(known.clone()),
+        _ => Token::adopt(fd),
     };
     token.map_err(|error| {
         let (code, text) = match &error {
