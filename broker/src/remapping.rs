@@ -71,12 +71,13 @@
 //! ```
 
 mod consumer;
+mod device;
 mod error;
 mod unit;
 
 pub use consumer::RemappedMsi;
+pub use device::RemappedDevice;
 pub use error::InvalidateError;
-pub use error::SourceRefused;
 pub use error::Undeliverable;
 pub use posted_irq::AmdCommandError;
 pub use posted_irq::AmdDeviceTable;

@@ -23,6 +23,10 @@ mod manager_intx;
 mod manager_overflow;
 mod manager_random;
 mod manager_refused;
+mod manager_remapped;
+mod manager_remapped_guards;
+mod manager_remapped_random;
+mod manager_remapped_rig;
 mod manager_rig;
 mod manager_saved;
 mod manager_split;
@@ -85,6 +89,9 @@ fn main() -> ExitCode {
         manager_overflow::stories(),
         manager_random::stories(),
         manager_refused::stories(),
+        manager_remapped::stories(),
+        manager_remapped_guards::stories(),
+        manager_remapped_random::stories(),
         manager_saved::stories(),
         manager_split::stories(),
         manager_stuck::stories(),

@@ -77,9 +77,9 @@ const WANTED: u16 = 12;
 
 /// The VM of a world, with room for few routes.
 #[derive(Debug)]
-struct FewRoutes<V> {
-    vm: V,
-    max_routes: u32,
+pub(crate) struct FewRoutes<V> {
+    pub(crate) vm: V,
+    pub(crate) max_routes: u32,
 }
 
 impl<V: VmIrq> VmIrq for FewRoutes<V> {

@@ -18,6 +18,7 @@ use irqbroker_vfio::ProducerDevice;
 use irqbroker_vfio::Raised;
 use irqbroker_vfio::SimDevice;
 use irqbroker_vfio::SimDeviceBuilder;
+use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::IrqIndex;
 use irqbroker_vfio::enable_bus_master;
 use irqbroker_vfio::pci::BarOffset;
@@ -127,15 +128,27 @@ impl Rig {
         vectors: u16,
         device: SimDeviceBuilder,
     ) -> anyhow::Result<Self> {
+        Self::added(manager, vectors, device, |manager, device, shape| {
+            let producers = ProducerDevice::new(name, device, None)?;
+            Ok(manager.add_device(name, DeviceSource::Vfio(producers), shape)?)
+        })
+    }
+
+    /// A device that `add` gives to the manager.
+    pub(crate) fn added(
+        manager: Manager,
+        vectors: u16,
+        device: SimDeviceBuilder,
+        add: impl FnOnce(&Manager, Arc<dyn Device>, DeviceShape) -> anyhow::Result<DeviceHandle>,
+    ) -> anyhow::Result<Self> {
         let sim = device.build();
         enable_bus_master(&*sim)?;
         let device = Arc::new(CountingDevice::new(Arc::clone(&sim)));
-        let producers = ProducerDevice::new(name, Arc::clone(&device) as _, None)?;
         let shape = DeviceShape {
             layout: layout(vectors, IntxSource::Automasked),
             device_id: None,
         };
-        let handle = manager.add_device(name, DeviceSource::Vfio(producers), shape)?;
+        let handle = add(&manager, Arc::clone(&device) as _, shape)?;
         Ok(Self {
             guest: GuestDriver(handle),
             sim,

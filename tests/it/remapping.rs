@@ -73,7 +73,7 @@ fn state(link: &Behind) -> anyhow::Result<(DeliveryState, Reason)> {
 }
 
 /// Vector and APIC of entry `at`, all different: no two links share a GSI. APIC 0 is the guest's.
-fn place(at: u16) -> (u32, Vector) {
+pub(crate) fn place(at: u16) -> (u32, Vector) {
     let vectors = 0xe0 - 0x60;
     let vector = u8::try_from(0x60 + at % vectors).unwrap_or(u8::MAX);
     (u32::from(at / vectors), Vector(vector))

@@ -26,6 +26,7 @@ use irqbroker_core::Registry;
 use irqbroker_core::Rid;
 use irqbroker_core::Token;
 use irqbroker_core::Vector;
+use irqbroker_kvm::VmDomain;
 use posted_irq::Msi;
 use posted_irq::RemappableMsi;
 use posted_irq::SourceValidation;
@@ -52,7 +53,7 @@ const TABLE_SIZE: u8 = 12;
 pub(crate) struct GuestTable(Arc<Mutex<Vec<u8>>>);
 
 impl GuestTable {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bytes = 16 * (2 << TABLE_SIZE);
         Self(Arc::new(Mutex::new(vec![0; bytes])))
     }
@@ -65,6 +66,36 @@ impl GuestTable {
         let at = 16 * usize::from(index);
         self.bytes()[at..at + 16].copy_from_slice(&entry.into_bits().to_le_bytes());
     }
+}
+
+/// What a unit has recorded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Faults(Arc<Mutex<Vec<VtdFault>>>);
+
+impl Faults {
+    /// Since the last time.
+    pub(crate) fn take(&self) -> Vec<VtdFault> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<VtdFault>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A unit whose table this is, and its faults.
+pub(crate) fn unit(
+    registry: &Registry,
+    domain: &Arc<VmDomain>,
+    remapper: VtdRemapper,
+    table: GuestTable,
+) -> (Arc<RemappingUnit<VtdRemapper>>, Faults) {
+    let faults = Faults::default();
+    let recorded = faults.clone();
+    let record = move |fault: &VtdFault| recorded.lock().push(*fault);
+    let (registry, domain) = (registry.clone(), Arc::clone(domain));
+    let unit = RemappingUnit::new(registry, domain, remapper, table, record);
+    (unit, faults)
 }
 
 impl GuestMemory for GuestTable {
@@ -119,7 +150,7 @@ pub(crate) struct Rig<'a> {
     pub(crate) registry: Registry,
     pub(crate) table: GuestTable,
     pub(crate) unit: Arc<RemappingUnit<VtdRemapper>>,
-    faults: Arc<Mutex<Vec<VtdFault>>>,
+    faults: Faults,
 }
 
 /// A link behind it.
@@ -134,15 +165,7 @@ impl<'a> Rig<'a> {
     pub(crate) fn new(world: &'a dyn World, options: Options) -> anyhow::Result<Self> {
         let registry = Registry::with_options(options)?;
         let table = GuestTable::new();
-        let faults: Arc<Mutex<Vec<VtdFault>>> = Arc::default();
-        let recorded = Arc::clone(&faults);
-        let unit = RemappingUnit::new(
-            registry.clone(),
-            Arc::clone(world.domain()),
-            set_up(),
-            table.clone(),
-            move |fault: &VtdFault| lock(&recorded).push(*fault),
-        );
+        let (unit, faults) = unit(&registry, world.domain(), set_up(), table.clone());
         Ok(Self {
             world,
             registry,
@@ -173,7 +196,7 @@ impl<'a> Rig<'a> {
 
     /// The faults recorded since the last time.
     pub(crate) fn faults(&self) -> Vec<VtdFault> {
-        std::mem::take(&mut lock(&self.faults))
+        self.faults.take()
     }
 
     /// The relay has nothing left, and the VM is at rest.
@@ -186,10 +209,6 @@ impl Behind {
     pub(crate) fn delivery(&self) -> anyhow::Result<Delivery> {
         Ok(self.link.delivery()?)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A story that runs on the simulator and, where there is one, on KVM, both with the split irqchip.

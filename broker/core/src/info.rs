@@ -149,3 +149,14 @@ pub enum RouteInfo {
         gsi: Gsi,
     },
 }
+
+impl RouteInfo {
+    /// Its place in the routing table, if it has one.
+    #[must_use]
+    pub const fn gsi(&self) -> Option<Gsi> {
+        match self {
+            Self::Msi { gsi, .. } => *gsi,
+            Self::Pin { gsi } => Some(*gsi),
+        }
+    }
+}

@@ -210,9 +210,10 @@ pub trait Bypass {
     /// Give the route back. Only while detached.
     fn release(&self);
 
-    /// Whether the cause of a refusal or a [demotion](crate::Registry::demote) is gone. Asked after
-    /// each interrupt that the relay has injected meanwhile; the next batch then tries again.
-    fn has_recovered(&self) -> bool {
+    /// Whether the cause of a refusal or a [demotion](crate::Registry::demote), which was given as
+    /// `from`, is gone. Asked after each interrupt that the relay has injected meanwhile; the next
+    /// batch then tries again.
+    fn has_recovered(&self, _from: Reason) -> bool {
         false
     }
 }

@@ -50,6 +50,15 @@ pub struct Registry {
     shared: Arc<Shared>,
 }
 
+impl PartialEq for Registry {
+    /// Whether they are the same registry.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for Registry {}
+
 /// One side on its way into the registry.
 #[derive(Debug)]
 enum Newcomer {

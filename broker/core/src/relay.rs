@@ -130,11 +130,11 @@ impl Shared {
         let (Some(joint), Some(consumer)) = (&mut link.joint, &link.consumer) else {
             return false;
         };
-        let recovered = joint.refused.is_some()
-            && consumer
-                .bypass()
-                .is_some_and(|bypass| bypass.has_recovered());
-        if !recovered {
+        let Some(refused) = joint.refused else {
+            return false;
+        };
+        let bypass = consumer.bypass();
+        if !bypass.is_some_and(|bypass| bypass.has_recovered(refused)) {
             return false;
         }
         joint.refused = None;

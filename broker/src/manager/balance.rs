@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use irqbroker_core::Bypass;
+use irqbroker_core::Consumer;
 use irqbroker_core::DeliveryState;
 use irqbroker_core::Event;
+use irqbroker_core::LinkCounters;
 use irqbroker_core::LinkId;
 use irqbroker_core::LinkSnapshot;
 use irqbroker_core::PathPolicy;
 use irqbroker_core::Reason;
-use irqbroker_kvm::MsiConsumer;
 use irqbroker_vfio::HostIrq;
 use irqbroker_vfio::HostIrqs;
 use irqbroker_vfio::abi::IrqIndex;
@@ -41,7 +41,7 @@ const BUSIER: u64 = 2;
 /// A vector as far as GSIs go.
 struct Candidate {
     link: LinkId,
-    msi: Arc<MsiConsumer>,
+    msi: Arc<dyn Consumer>,
     per_second: u64,
     masked: bool,
 }
@@ -113,7 +113,10 @@ impl Shared {
         placed
             .sort_by_key(|candidate| std::cmp::Reverse((!candidate.masked, candidate.per_second)));
         let mut ready = Vec::new();
-        for candidate in short.into_iter().take(SWAPS) {
+        for candidate in short {
+            if ready.len() == SWAPS {
+                break;
+            }
             if self.make_room(&candidate, &mut placed) {
                 ready.push(candidate);
             }
@@ -135,7 +138,11 @@ impl Shared {
 
     /// Whether the vector has a GSI now, one of the others' if need be.
     fn make_room(&self, candidate: &Candidate, placed: &mut Vec<Candidate>) -> bool {
-        while candidate.msi.prepare().is_err() {
+        while let Err(refused) = candidate.prepare() {
+            // Room would not help a vector that the guest's tables have no translation for.
+            if !matches!(refused, Reason::GsiExhausted { .. }) {
+                return false;
+            }
             let Some(other) = placed.last() else {
                 return false;
             };
@@ -148,7 +155,7 @@ impl Shared {
             if let Some(other) = placed.pop()
                 && self.registry.set_path(other.link, outpaced).is_ok()
             {
-                other.msi.release();
+                other.release();
             }
         }
         true
@@ -240,7 +247,7 @@ impl Function {
             return;
         };
         let registry = &self.shared.registry;
-        let relayed = snapshot.counters.relayed;
+        let relayed = forwarded(&snapshot.counters);
         let done = match &mut link.storm {
             None if per_second <= u64::from(limit) => return,
             None => {
@@ -275,13 +282,31 @@ impl Function {
             let Ok(snapshot) = self.shared.registry.link(link.consumer.link()) else {
                 continue;
             };
-            if storm.is_window_full(snapshot.counters.relayed, limit)
+            if storm.is_window_full(forwarded(&snapshot.counters), limit)
                 && let Err(error) = link.hold_down(true)
             {
                 tracing::warn!(link = %snapshot.id, %error, "storm guard");
             }
         }
     }
+}
+
+impl Candidate {
+    fn prepare(&self) -> Result<(), Reason> {
+        let bypass = self.msi.bypass().ok_or(Reason::UserSpaceConsumer)?;
+        bypass.prepare().map(drop).map_err(|refused| refused.reason)
+    }
+
+    fn release(&self) {
+        if let Some(bypass) = self.msi.bypass() {
+            bypass.release();
+        }
+    }
+}
+
+/// Interrupts that the relay has had work with: one that a guest's tables refuse is as much.
+fn forwarded(counters: &LinkCounters) -> u64 {
+    counters.relayed + counters.inject_failures
 }
 
 impl Found {
@@ -294,7 +319,7 @@ impl Found {
         };
         match snapshot.delivery.reason {
             Reason::GsiExhausted { .. } | Reason::Outpaced { .. } => self.short.push(candidate),
-            _ if candidate.msi.gsi().is_some() => self.placed.push(candidate),
+            _ if link.gsi().is_some() => self.placed.push(candidate),
             _ => {}
         }
     }

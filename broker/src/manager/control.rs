@@ -25,11 +25,13 @@ use crate::manager::error::RestoreManagerError;
 use crate::manager::error::ServiceFailed;
 use crate::manager::explain::Explanation;
 use crate::manager::function::Function;
+use crate::manager::function::Messages;
 use crate::manager::handle::DeviceHandle;
 use crate::manager::options::ManagerOptions;
 use crate::manager::saved::SavedManager;
 use crate::manager::shared::Shared;
 use crate::manager::source::DeviceSource;
+use crate::remapping::RemappedDevice;
 
 /// The interrupts of one VM's PCI devices, from the guest's registers to the kernel's shortcut.
 ///
@@ -83,7 +85,43 @@ impl Manager {
         source: DeviceSource,
         shape: DeviceShape,
     ) -> Result<DeviceHandle, AddDeviceError> {
+        let device_id = shape.device_id;
+        self.add(name.into(), source, shape, Messages::Vm { device_id })
+    }
+
+    /// Adds a function behind a guest's remapping unit, whose registry is this manager's: its
+    /// messages are looked up in the guest's tables under the source-id of `device`. Its line is
+    /// as without, and the shape's device id is not asked for.
+    ///
+    /// The guest's invalidations go to [`RemappingUnit::invalidate`] as before.
+    ///
+    /// # Errors
+    ///
+    /// See [`AddDeviceError`]; it is not added.
+    ///
+    /// [`RemappingUnit::invalidate`]: crate::remapping::RemappingUnit::invalidate
+    pub fn add_device_behind(
+        &self,
+        device: RemappedDevice,
+        name: impl Into<String>,
+        source: DeviceSource,
+        shape: DeviceShape,
+    ) -> Result<DeviceHandle, AddDeviceError> {
         let name = name.into();
+        // Invalidations look for links in the unit's registry: in another they would miss them.
+        if !device.is_of(&self.shared.registry, &self.shared.domain) {
+            return Err(AddDeviceError::ForeignUnit { name });
+        }
+        self.add(name, source, shape, Messages::Remapped(device))
+    }
+
+    fn add(
+        &self,
+        name: String,
+        source: DeviceSource,
+        shape: DeviceShape,
+        messages: Messages,
+    ) -> Result<DeviceHandle, AddDeviceError> {
         let told = match source {
             DeviceSource::Vfio(_) => IntxSource::Automasked,
             DeviceSource::Local(_) => IntxSource::Tracked,
@@ -100,7 +138,7 @@ impl Manager {
             return Err(AddDeviceError::Duplicate { name });
         }
         let shared = Arc::clone(&self.shared);
-        let function = Function::new(name.clone(), shared, source, shape.device_id, pci);
+        let function = Function::new(name.clone(), shared, source, messages, pci);
         functions.insert(name, Arc::clone(&function));
         Ok(DeviceHandle::new(function))
     }

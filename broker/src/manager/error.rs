@@ -44,6 +44,12 @@ pub enum AddDeviceError {
         #[source]
         source: LayoutError,
     },
+    /// The remapping unit has its links in another registry, or its messages go into another VM.
+    #[error("the unit before {name} is not of this manager")]
+    ForeignUnit {
+        /// The device.
+        name: String,
+    },
     /// The layout says that the line is tracked where the source automasks it (VFIO), or the
     /// other way round.
     #[error("{name} does not tell its line's level like that")]

@@ -14,6 +14,7 @@ use irqbroker_vfio::pci::VectorIndex;
 
 use crate::manager::fault::Fault;
 use crate::manager::function::Function;
+use crate::manager::vectors::VectorLink;
 
 /// Which way an interrupt takes, and why not a better one.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ impl Function {
         let link = vectors.bound(vector).and_then(|bound| bound.link.as_ref());
         Explanation {
             name: format!("{}.{kind}{vector}", self.name),
-            gsi: link.and_then(|link| link.msi.gsi()),
+            gsi: link.and_then(VectorLink::gsi),
             pending: self.is_pending(&state, source),
             per_second: link.map_or(0, |link| link.meter.per_second()),
             fault: vectors.fault(vector).cloned(),

@@ -9,10 +9,10 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
+use irqbroker_core::Consumer;
 use irqbroker_core::DeviceId;
 use irqbroker_core::Gsi;
 use irqbroker_core::MsiMessage;
-use irqbroker_kvm::MsiConsumer;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio::pci::Claim;
 use irqbroker_vfio::pci::Effect;
@@ -32,6 +32,7 @@ use crate::manager::shared::Shared;
 use crate::manager::source::DeviceSource;
 use crate::manager::vectors::Joins;
 use crate::manager::vectors::Vectors;
+use crate::remapping::RemappedDevice;
 
 /// A function of a device.
 ///
@@ -41,9 +42,21 @@ pub(super) struct Function {
     pub(super) name: String,
     pub(super) shared: Arc<Shared>,
     pub(super) source: DeviceSource,
-    device_id: Option<DeviceId>,
+    messages: Messages,
     this: Weak<Self>,
     state: Mutex<State>,
+}
+
+/// What becomes of a function's messages.
+#[derive(Debug)]
+pub(super) enum Messages {
+    /// They are the VM's as the guest wrote them.
+    Vm {
+        /// The id they carry, where the interrupt controller wants one.
+        device_id: Option<DeviceId>,
+    },
+    /// They are looked up in the guest's tables.
+    Remapped(RemappedDevice),
 }
 
 /// What the lock of a function is for. Held across requests to the device and calls of the
@@ -64,14 +77,14 @@ impl Function {
         name: String,
         shared: Arc<Shared>,
         source: DeviceSource,
-        device_id: Option<DeviceId>,
+        messages: Messages,
         pci: PciInterrupts,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             name,
             shared,
             source,
-            device_id,
+            messages,
             this: Weak::clone(this),
             state: Mutex::new(State {
                 pci,
@@ -310,9 +323,12 @@ impl Function {
 }
 
 impl crate::manager::vectors::NewConsumer for Function {
-    fn new_consumer(&self, vector: u16, message: MsiMessage) -> Result<Arc<MsiConsumer>, Fault> {
+    fn new_consumer(&self, vector: u16, message: MsiMessage) -> Result<Arc<dyn Consumer>, Fault> {
         let name = format!("{}.msi{vector}", self.name);
-        Ok(self.shared.domain.msi(name, message, self.device_id)?)
+        Ok(match &self.messages {
+            Messages::Vm { device_id } => self.shared.domain.msi(name, message, *device_id)?,
+            Messages::Remapped(device) => device.msi(name, message)?,
+        })
     }
 }
 

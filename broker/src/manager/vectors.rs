@@ -6,12 +6,13 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use irqbroker_core::Consumer;
 use irqbroker_core::ConsumerHandle;
+use irqbroker_core::Gsi;
 use irqbroker_core::LinkError;
 use irqbroker_core::MsiMessage;
 use irqbroker_core::ProducerHandle;
 use irqbroker_core::Registry;
-use irqbroker_kvm::MsiConsumer;
 use irqbroker_vfio::pci::InterruptKind;
 
 use crate::manager::fault::Fault;
@@ -45,7 +46,7 @@ pub(super) struct Bound {
 pub(super) struct VectorLink {
     pub(super) consumer: ConsumerHandle,
     _producer: ProducerHandle,
-    pub(super) msi: Arc<MsiConsumer>,
+    pub(super) msi: Arc<dyn Consumer>,
     message: MsiMessage,
     masks: Masks,
     pub(super) meter: Meter,
@@ -68,7 +69,7 @@ pub(super) struct Joins<'a> {
 
 /// Makes the consumer of a vector.
 pub(super) trait NewConsumer {
-    fn new_consumer(&self, vector: u16, message: MsiMessage) -> Result<Arc<MsiConsumer>, Fault>;
+    fn new_consumer(&self, vector: u16, message: MsiMessage) -> Result<Arc<dyn Consumer>, Fault>;
 }
 
 impl Vectors {
@@ -296,12 +297,12 @@ impl VectorLink {
     fn new(
         registry: &Registry,
         source: &Arc<dyn VectorSource>,
-        msi: Arc<MsiConsumer>,
+        msi: Arc<dyn Consumer>,
         message: MsiMessage,
     ) -> Result<Self, Fault> {
         let token = source.token().clone();
         let producer = registry.register_producer(token.clone(), Arc::clone(source) as _)?;
-        let consumer = registry.register_consumer(token, Arc::clone(&msi) as _)?;
+        let consumer = registry.register_consumer(token, Arc::clone(&msi))?;
         Ok(Self {
             consumer,
             _producer: producer,
@@ -311,6 +312,11 @@ impl VectorLink {
             meter: Meter::default(),
             storm: None,
         })
+    }
+
+    /// The GSI leased now.
+    pub(super) fn gsi(&self) -> Option<Gsi> {
+        self.msi.route()?.gsi()
     }
 
     fn mask(&mut self) -> Result<(), LinkError> {

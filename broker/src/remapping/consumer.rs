@@ -33,7 +33,6 @@ use posted_irq::Translation;
 
 use super::GuestRemapper;
 use super::RemappingUnit;
-use super::SourceRefused;
 use super::Undeliverable;
 
 /// Where a message leads that has no translation yet. Nothing is delivered by it.
@@ -145,10 +144,6 @@ impl<R: GuestRemapper> Consumer for RemappedMsi<R> {
     }
 
     fn add_producer(&self, producer: &ProducerInfo, token: &Token) -> Result<(), PeerError> {
-        let device = self.device;
-        if let Some(producer) = producer.source_id.filter(|id| *id != device) {
-            return Err(PeerError::new(SourceRefused { producer, device }));
-        }
         self.inner.add_producer(producer, token)
     }
 
@@ -216,8 +211,9 @@ impl<R: GuestRemapper> Bypass for RemappedMsi<R> {
         Bypass::release(&*self.inner);
     }
 
-    fn has_recovered(&self) -> bool {
-        self.is_cached()
+    /// A GSI that could not be had is none of the translation's doing.
+    fn has_recovered(&self, from: Reason) -> bool {
+        from == Reason::Untranslated && self.is_cached()
     }
 }
 

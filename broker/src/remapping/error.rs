@@ -2,7 +2,6 @@
 
 use irqbroker_core::LinkError;
 use irqbroker_core::LinkId;
-use irqbroker_core::Rid;
 use posted_irq::WideDestination;
 
 /// The guest's tables lead where no message of this VM's leads. The interrupt is dropped.
@@ -14,16 +13,6 @@ pub enum Undeliverable {
     /// Into a descriptor or a backing page of the guest's, which it was not offered.
     #[error("the entry posts into guest memory")]
     GuestDescriptor,
-}
-
-/// The producer is another device than the one whose entries are looked at. Nothing has changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("producer is {producer}, the message is one of {device}")]
-pub struct SourceRefused {
-    /// The producer's id.
-    pub producer: Rid,
-    /// The device's.
-    pub device: Rid,
 }
 
 /// A link could not be taken off the kernel, which may still deliver by what the guest has

@@ -1,4 +1,3 @@
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -7,9 +6,7 @@ use irqbroker_core::DeliveryState;
 use irqbroker_core::LocalProducer;
 use irqbroker_core::MsiMessage;
 use irqbroker_core::Options;
-use irqbroker_core::PeerError;
 use irqbroker_core::ProducerHandle;
-use irqbroker_core::ProducerInfo;
 use irqbroker_core::Reason;
 use irqbroker_core::Registry;
 use irqbroker_core::Rid;
@@ -267,25 +264,6 @@ fn link_that_the_kernel_does_not_let_go_is_reported_and_the_others_are_demoted()
         };
         assert_eq!(state(link), expected);
     }
-}
-
-#[test]
-fn producer_of_another_device_than_the_entries_are_looked_at_for_is_refused() {
-    use irqbroker_core::Consumer;
-    let bench = Bench::new(vtd(), DestinationIds::Bits32);
-    let consumer = bench.unit.msi("msi", DEVICE, handle(3)).unwrap();
-    let local = LocalProducer::new("device").unwrap();
-    let foreign = ProducerInfo {
-        source_id: Some(NEIGHBOUR),
-        ..ProducerInfo::edge()
-    };
-    let refused: PeerError = consumer.add_producer(&foreign, local.token()).unwrap_err();
-    let expected = SourceRefused {
-        producer: NEIGHBOUR,
-        device: DEVICE,
-    };
-    assert_eq!(refused.to_string(), expected.to_string());
-    assert!(refused.source().is_none());
 }
 
 fn amd() -> AmdRemapper {

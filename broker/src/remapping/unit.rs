@@ -104,7 +104,8 @@ impl<R: GuestRemapper> RemappingUnit<R> {
         })
     }
 
-    /// A consumer for a message that the guest gave the device with this id. Whatever the message
+    /// A consumer for a message that the guest gave the device with this id, which is the one that
+    /// the guest knows: a VFIO function's requester id on the host is another. Whatever the message
     /// is, an interrupt will tell; register it with the unit's registry.
     ///
     /// # Errors
@@ -169,6 +170,10 @@ impl<R: GuestRemapper> RemappingUnit<R> {
             }
         }
         first.map_or(Ok(Invalidated { links: named }), Err)
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub(super) fn domain(&self) -> &Arc<VmDomain> {

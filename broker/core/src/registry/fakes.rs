@@ -270,7 +270,7 @@ impl Bypass for FakeConsumer {
         self.committed.store(false, SeqCst);
         let _ = self.log.call("c.release");
     }
-    fn has_recovered(&self) -> bool {
+    fn has_recovered(&self, _from: Reason) -> bool {
         self.recovered.load(SeqCst)
     }
 }
