@@ -25,8 +25,11 @@ mod manager_random;
 mod manager_refused;
 mod manager_remapped;
 mod manager_remapped_guards;
+mod manager_remapped_masks;
+mod manager_remapped_messages;
 mod manager_remapped_random;
 mod manager_remapped_rig;
+mod manager_remapped_soak;
 mod manager_rig;
 mod manager_saved;
 mod manager_split;
@@ -91,7 +94,10 @@ fn main() -> ExitCode {
         manager_refused::stories(),
         manager_remapped::stories(),
         manager_remapped_guards::stories(),
+        manager_remapped_masks::stories(),
+        manager_remapped_messages::stories(),
         manager_remapped_random::stories(),
+        manager_remapped_soak::stories(),
         manager_saved::stories(),
         manager_split::stories(),
         manager_stuck::stories(),

@@ -9,21 +9,12 @@ use irqbroker::manager::DeviceSource;
 use irqbroker::manager::Manager;
 use irqbroker::manager::ManagerOptions;
 use irqbroker::manager::SavedManager;
-use irqbroker::remapping::CompatibilityFormat;
 use irqbroker::remapping::IecInvalidation;
 use irqbroker::remapping::VtdFaultReason;
-use irqbroker::remapping::VtdRemapper;
-use irqbroker_core::MsiMessage;
 use irqbroker_core::Rid;
 use irqbroker_core::Vector;
 use irqbroker_kvm::IoctlCounts;
-use irqbroker_vfio::abi::IrqIndex;
-use irqbroker_vfio::pci::MessageSource;
-use irqbroker_vfio::pci::VectorIndex;
 use libtest_mimic::Trial;
-use posted_irq::Irta;
-use posted_irq::Msi;
-use posted_irq::RemappableMsi;
 use posted_irq::VtdIrte;
 
 use crate::manager_remapped_rig::BYPASS;
@@ -39,9 +30,7 @@ use crate::remapping_rig::entry;
 use crate::remapping_rig::handle;
 use crate::remapping_rig::on_both_split;
 use crate::remapping_rig::one;
-use crate::remapping_rig::set_up;
 use crate::world::World;
-use crate::world::message;
 
 pub(crate) fn stories() -> Vec<Trial> {
     let mut stories = Vec::new();
@@ -55,14 +44,6 @@ pub(crate) fn stories() -> Vec<Trial> {
             one_index,
         ),
         (
-            "manager_new_message_behind_a_unit_is_looked_up_anew",
-            new_message,
-        ),
-        (
-            "manager_pending_bits_behind_a_unit_are_exact_and_unmask_by_the_new_entry",
-            pending,
-        ),
-        (
             "manager_behind_a_unit_restored_elsewhere_loses_nothing",
             restored,
         ),
@@ -70,11 +51,6 @@ pub(crate) fn stories() -> Vec<Trial> {
             "manager_garbage_entry_faults_its_vector_and_leaves_the_others_alone",
             garbage,
         ),
-        (
-            "manager_compatibility_format_behind_a_unit_goes_by_the_units_rule",
-            compatibility,
-        ),
-        ("manager_msi_behind_a_unit_has_subhandles", subhandles),
         (
             "manager_device_behind_a_unit_leaves_nothing_behind_there",
             removed,
@@ -90,10 +66,10 @@ pub(crate) fn stories() -> Vec<Trial> {
 }
 
 /// Where an entry leads before and after it is changed; no other vector of a story does.
-const OLD: Vector = Vector(0x41);
-const NEW: Vector = Vector(0x52);
+pub(crate) const OLD: Vector = Vector(0x41);
+pub(crate) const NEW: Vector = Vector(0x52);
 
-fn kvm(kvm: IoctlCounts) -> Spent {
+pub(crate) fn kvm(kvm: IoctlCounts) -> Spent {
     Spent { kvm, set_irqs: 0 }
 }
 
@@ -184,69 +160,6 @@ fn one_index(world: &dyn World) -> anyhow::Result<()> {
         let nobody = behind.spent_on(world, NOBODYS)?;
         ensure!(nobody == (Spent::default(), 0), "{nobody:?}");
     }
-    Ok(())
-}
-
-fn new_message(world: &dyn World) -> anyhow::Result<()> {
-    let behind = Behind::new(world, 1)?;
-    behind.lead(0, OLD);
-    behind.lead(1, NEW);
-    behind.enable(1);
-    behind.rig.settle(world)?;
-    let spent = behind.rig.spent(world, |guest| {
-        guest.set_message(0, handle(1));
-    })?;
-    let moved = kvm(IoctlCounts {
-        deassigns: 1,
-        commits: 1,
-        assigns: 1,
-        ..IoctlCounts::default()
-    });
-    ensure!(spent == moved, "{spent:?}");
-    behind.interrupt(world, 0)?;
-    ensure!([OLD, NEW].map(|vector| world.delivered(vector)) == [0, 1]);
-    // The entry it went by before is nothing to it any more.
-    ensure!(behind.invalidate(0)? == 0 && behind.state(0)? == BYPASS);
-    ensure!(behind.invalidate(1)? == 1 && behind.state(0)? == UNTRANSLATED);
-    Ok(())
-}
-
-fn pending(world: &dyn World) -> anyhow::Result<()> {
-    let behind = Behind::new(world, 2)?;
-    let guest = &behind.rig.guest;
-    behind.lead(0, OLD);
-    behind.lead(1, vector(9));
-    behind.enable(2);
-    behind.rig.settle(world)?;
-
-    guest.mask(0);
-    behind.interrupt(world, 0)?;
-    ensure!(guest.is_pending(0) && !guest.is_pending(1));
-    behind.lead(0, NEW);
-    let off = behind.spent_on(world, 0)?;
-    ensure!(off == (Spent::default(), 1), "the mask has detached it");
-    ensure!(guest.is_pending(0), "a look drained it");
-    guest.unmask(0);
-    ensure!(behind.rig.taken(world, NEW, 0, 1)? == 1);
-    ensure!(world.delivered(OLD) == 0 && !guest.is_pending(0));
-    ensure!(behind.state(0)? == BYPASS);
-
-    // The same by the function mask, and the entry has gone: no fault before the interrupt.
-    guest.enable_msix_masked();
-    behind.interrupt(world, 0)?;
-    behind.table.write(0, VtdIrte::default());
-    ensure!(behind.invalidate(0)? == 1);
-    behind.rig.settle(world)?;
-    ensure!(guest.is_pending(0) && behind.faults.take().is_empty());
-    guest.clear_function_mask();
-    behind.rig.settle(world)?;
-    let faults = behind.faults.take();
-    ensure!(
-        faults.len() == 1 && faults[0].reason == VtdFaultReason::NotPresent,
-        "{faults:?}"
-    );
-    ensure!(!guest.is_pending(0) && world.delivered(NEW) == 1);
-    ensure!(behind.state(1)? == BYPASS);
     Ok(())
 }
 
@@ -346,8 +259,7 @@ fn garbage(world: &dyn World) -> anyhow::Result<()> {
             let state = if at == BAD { UNTRANSLATED } else { BYPASS };
             ensure!(behind.state(at)? == state, "vector {at}");
         }
-        let vector = MessageSource::Msix(VectorIndex(BAD));
-        let explained = behind.rig.guest.0.explain(vector).to_string();
+        let explained = behind.explain(BAD).to_string();
         ensure!(
             explained.contains("translated anew"),
             "{explained} explains nothing"
@@ -357,84 +269,9 @@ fn garbage(world: &dyn World) -> anyhow::Result<()> {
         behind.interrupt(world, BAD)?;
         owed[usize::from(BAD)] += 1;
         ensure!(behind.state(BAD)? == BYPASS);
-        let found = [0, 1, 2, 3].map(|at| world.delivered(crate::manager_rig::vector(at)));
+        let found = [0, 1, 2, 3].map(|at| world.delivered(vector(at)));
         ensure!(found == owed, "{found:?} instead of {owed:?}");
     }
-    Ok(())
-}
-
-fn compatibility(world: &dyn World) -> anyhow::Result<()> {
-    for (rule, passes) in [
-        (CompatibilityFormat::Passed, true),
-        (CompatibilityFormat::Blocked, false),
-    ] {
-        let narrow = set_up().table.map(|table: Irta| table.with_eime(false));
-        let setting = Setting {
-            remapper: VtdRemapper {
-                compatibility: rule,
-                table: narrow,
-                ..set_up()
-            },
-            ..Setting::default()
-        };
-        let behind = Behind::with(world.domain(), 2, setting)?;
-        behind.lead(0, OLD);
-        let before = [OLD, NEW].map(|vector| world.delivered(vector));
-        let messages = [(0, handle(0)), (1, message(NEW))];
-        behind.rig.guest.enable_msix(messages);
-        behind.rig.settle(world)?;
-        let expected = if passes { BYPASS } else { UNTRANSLATED };
-        ensure!(behind.state(0)? == BYPASS && behind.state(1)? == expected);
-        for at in [0, 1] {
-            behind.interrupt(world, at)?;
-        }
-        let found = [OLD, NEW].map(|vector| world.delivered(vector));
-        ensure!(found == [before[0] + 1, before[1] + u64::from(passes)]);
-        let faults = behind.faults.take();
-        let blocked = faults
-            .iter()
-            .filter(|fault| fault.reason == VtdFaultReason::CompatibilityBlocked);
-        ensure!(blocked.count() == usize::from(!passes), "{faults:?}");
-        // No entry was looked at for it, so that none of them names it.
-        ensure!(behind.invalidate(1)? == 0);
-        let all = behind.unit.invalidate(IecInvalidation::Global)?.links;
-        ensure!(all == 1 + usize::from(passes), "{all}");
-    }
-    Ok(())
-}
-
-fn subhandles(world: &dyn World) -> anyhow::Result<()> {
-    /// Where the block of entries begins, and as log2 how many vectors the guest takes.
-    const FIRST: u16 = 8;
-    const LOG2: u16 = 2;
-    let behind = Behind::new(world, 1)?;
-    for at in 0..1 << LOG2 {
-        behind.lead(FIRST + at, vector(at));
-    }
-    let Msi { address, data } = RemappableMsi {
-        handle: FIRST,
-        subhandle: Some(0),
-    }
-    .encode();
-    behind
-        .rig
-        .guest
-        .enable_msi(LOG2, MsiMessage { address, data });
-    behind.rig.settle(world)?;
-    let raise = |at: u16| {
-        behind.rig.sim.raise(IrqIndex::MSI, at.into());
-        behind.rig.settle(world)
-    };
-    (0..1 << LOG2).try_for_each(raise)?;
-    let delivered = || [0, 1, 2, 3].map(|at| world.delivered(vector(at)));
-    ensure!(delivered() == [1; 4], "{:?}", delivered());
-    // The second one's entry, and no other's.
-    behind.lead(FIRST + 1, NEW);
-    let before = world.ioctls();
-    ensure!(behind.invalidate(FIRST + 1)? == 1);
-    ensure!((world.ioctls() - before).deassigns == 1);
-    (0..1 << LOG2).try_for_each(raise)?;
-    ensure!(delivered() == [2, 1, 2, 2] && world.delivered(NEW) == 1);
     Ok(())
 }
 

@@ -147,7 +147,9 @@ fn overflow() -> anyhow::Result<()> {
     look()?;
     ensure!(states()? == [BYPASS, outpaced, BYPASS, exhausted, UNTRANSLATED]);
 
-    // One that has no translation takes none, however busy it is.
+    // One that has no translation takes none, however busy it is. Its rate is measured from a look
+    // after it has gone to the relay.
+    look()?;
     behind.table.write(1, VtdIrte::default());
     ensure!(behind.invalidate(1)? == 1);
     fire(1, 100)?;

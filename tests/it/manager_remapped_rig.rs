@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use irqbroker::manager::DeviceSource;
+use irqbroker::manager::Explanation;
 use irqbroker::manager::Manager;
 use irqbroker::manager::ManagerOptions;
 use irqbroker::remapping::RemappingUnit;
@@ -123,10 +124,24 @@ impl Behind {
     }
 
     pub(crate) fn state(&self, vector: u16) -> anyhow::Result<(DeliveryState, Reason)> {
-        let vector = MessageSource::Msix(VectorIndex(vector));
-        let explained = self.rig.guest.0.explain(vector);
-        let delivery = explained.delivery.context("no link")?;
+        let delivery = self.explain(vector).delivery.context("no link")?;
         Ok((delivery.state, delivery.reason))
+    }
+
+    pub(crate) fn explain(&self, vector: u16) -> Explanation {
+        let vector = MessageSource::Msix(VectorIndex(vector));
+        self.rig.guest.0.explain(vector)
+    }
+
+    /// How often the kernel took one of these vectors over.
+    pub(crate) fn promotions(&self, vectors: u16) -> anyhow::Result<u64> {
+        let registry = self.rig.manager.registry();
+        let mut promotions = 0;
+        for vector in 0..vectors {
+            let link = self.explain(vector).link.context("no link")?;
+            promotions += registry.link(link)?.counters.promotions;
+        }
+        Ok(promotions)
     }
 
     /// The device sends a vector's interrupt, and everything comes to rest.

@@ -245,7 +245,8 @@ fn soak(world: &dyn World) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn events() -> anyhow::Result<u64> {
+/// How many events a soak behind a unit is to take.
+pub(crate) fn events() -> anyhow::Result<u64> {
     match std::env::var(EVENTS_VARIABLE) {
         Ok(events) => events
             .parse()

@@ -93,13 +93,37 @@ impl Manager {
     /// messages are looked up in the guest's tables under the source-id of `device`. Its line is
     /// as without, and the shape's device id is not asked for.
     ///
-    /// The guest's invalidations go to [`RemappingUnit::invalidate`] as before.
+    /// The embedder reports the guest's invalidations to the unit. Before a restore, it sets the
+    /// unit up as it was.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use irqbroker::Rid;
+    /// use irqbroker::kvm::VmDomain;
+    /// use irqbroker::manager::{AddDeviceError, DeviceHandle, DeviceShape, DeviceSource, Manager};
+    /// use irqbroker::remapping::{GuestMemory, RemappingUnit, VtdFault, VtdRemapper};
+    ///
+    /// fn behind_a_unit(
+    ///     manager: &Manager,
+    ///     domain: Arc<VmDomain>,
+    ///     set_up: VtdRemapper,
+    ///     memory: impl GuestMemory + Send + Sync + 'static,
+    ///     nic: DeviceSource,
+    ///     shape: DeviceShape,
+    /// ) -> Result<(Arc<RemappingUnit<VtdRemapper>>, DeviceHandle), AddDeviceError> {
+    ///     let record = |fault: &VtdFault| eprintln!("{fault}");
+    ///     let registry = manager.registry().clone();
+    ///     let unit = RemappingUnit::new(registry, domain, set_up, memory, record);
+    ///     // The guest knows it as 00:03.0.
+    ///     let handle = manager.add_device_behind(unit.device(Rid(3 << 3)), "nic", nic, shape)?;
+    ///     Ok((unit, handle))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
     /// See [`AddDeviceError`]; it is not added.
-    ///
-    /// [`RemappingUnit::invalidate`]: crate::remapping::RemappingUnit::invalidate
     pub fn add_device_behind(
         &self,
         device: RemappedDevice,

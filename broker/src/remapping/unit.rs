@@ -82,7 +82,7 @@ impl<R: GuestRemapper> RemappingUnit<R> {
     /// A unit set up like this, for messages that go into `domain` and links in `registry`.
     ///
     /// `faults` is called when an interrupt is refused, on the thread that relays it and under its
-    /// link's lock: it records, and must not call the registry.
+    /// link's lock: it records, and must call neither the registry nor a manager.
     pub fn new(
         registry: Registry,
         domain: Arc<VmDomain>,
