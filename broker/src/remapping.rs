@@ -23,8 +23,8 @@
 //! other, and what a guest writes into its tables has no effect until it says so, nor a fault until
 //! there is an interrupt. (Proposed for QEMU by David Woodhouse, qemu-devel, January 2023.)
 //!
-//! A manager puts a device behind a unit itself (`Manager::add_device_behind`); this here is for links
-//! that the embedder registers.
+//! A manager puts its devices behind a unit itself (`Manager::add_device_behind`); the rest is for
+//! links that the embedder registers.
 //!
 //! The embedder emulates the unit's registers and queues. It calls
 //! [`reconfigure`](RemappingUnit::reconfigure) and [`invalidate`](RemappingUnit::invalidate) as the

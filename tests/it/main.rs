@@ -24,6 +24,7 @@ mod manager_overflow;
 mod manager_random;
 mod manager_refused;
 mod manager_remapped;
+mod manager_remapped_amd;
 mod manager_remapped_guards;
 mod manager_remapped_masks;
 mod manager_remapped_messages;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         manager_random::stories(),
         manager_refused::stories(),
         manager_remapped::stories(),
+        manager_remapped_amd::stories(),
         manager_remapped_guards::stories(),
         manager_remapped_masks::stories(),
         manager_remapped_messages::stories(),

@@ -44,7 +44,7 @@ use crate::world::World;
 /// The device of the stories, 00:03.0.
 pub(crate) const DEVICE: Rid = Rid(3 << 3);
 /// Where the guest has its table; not at zero, so that an address that lost its base is found out.
-const TABLE: u64 = 0x1000;
+pub(crate) const TABLE: u64 = 0x1000;
 /// IRTA_REG.S of a table of 8192 entries, more than any story has links.
 const TABLE_SIZE: u8 = 12;
 
@@ -64,7 +64,12 @@ impl GuestTable {
 
     pub(crate) fn write(&self, index: u16, entry: VtdIrte) {
         let at = 16 * usize::from(index);
-        self.bytes()[at..at + 16].copy_from_slice(&entry.into_bits().to_le_bytes());
+        self.write_bytes(at, &entry.into_bits().to_le_bytes());
+    }
+
+    /// Writes what is so far from its beginning.
+    pub(crate) fn write_bytes(&self, at: usize, bytes: &[u8]) {
+        self.bytes()[at..at + bytes.len()].copy_from_slice(bytes);
     }
 }
 

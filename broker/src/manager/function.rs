@@ -36,8 +36,8 @@ use crate::remapping::RemappedDevice;
 
 /// A function of a device.
 ///
-/// Lock order: [`State`], then the shared lines, then whatever the registry takes. Nothing that
-/// the registry calls back takes any of these.
+/// Lock order: [`State`], then the shared lines, then whatever the registry or a remapping unit
+/// takes. Nothing that these call back takes any of the former.
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) shared: Arc<Shared>,
