@@ -174,8 +174,8 @@ fn restored(world: &dyn World) -> anyhow::Result<()> {
     (0..VECTORS).for_each(|at| behind.lead(at, vector(at)));
     behind.enable(VECTORS);
     behind.rig.settle(world)?;
-    // 0 delivers. 1 and 2 are masked, each with an event. 3 is off the kernel, and its event has not
-    // been looked at. 4 has no entry any more.
+    // 0 delivers. 1 and 2 are masked, each with an event. 3 is off the kernel, with an event that
+    // nobody has looked at. 4 has no entry any more.
     for at in [1, 2] {
         behind.rig.guest.mask(at);
         behind.interrupt(world, at)?;
