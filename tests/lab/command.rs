@@ -7,7 +7,7 @@ use anyhow::ensure;
 use serde_json::Value;
 
 /// Where the initial RAM disk has it.
-const IRQBROKER: &str = "/lab/irqbroker";
+pub(crate) const IRQBROKER: &str = "/lab/irqbroker";
 
 /// Runs `irqbroker` with these arguments and `--json`; what it printed.
 pub(crate) fn irqbroker(arguments: &[&str]) -> anyhow::Result<Value> {

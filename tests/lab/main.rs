@@ -31,9 +31,13 @@ mod tracefs;
 mod vfio_probe;
 mod vgpu;
 mod vgpu_bochs;
+mod vgpu_console;
+mod vgpu_dmabuf;
+mod vgpu_fbdev;
 mod vgpu_flips;
 mod vgpu_picture;
 mod vgpu_vfio;
+mod vgpu_vnc;
 
 use std::process::ExitCode;
 
@@ -54,8 +58,12 @@ const STORIES: &[Story] = &[
     Story::new("edu-intx", edu_intx::run),
     Story::new("e1000e-loopback", e1000e_loopback::run),
     Story::new("e1000e-device", e1000e_device::run),
+    Story::new("vgpu-dmabuf", vgpu_dmabuf::run),
+    Story::new("vgpu-no-dmabuf", vgpu_dmabuf::none),
+    Story::new("vgpu-qemu-console", vgpu_console::run),
     Story::new("vgpu-qemu-bochs", vgpu_bochs::run),
     Story::new("vgpu-qemu-flips", vgpu_flips::run),
+    Story::new("vgpu-qemu-vnc", vgpu_vnc::run),
     Story::new("vgpu-qemu-vfio", vgpu_vfio::run),
     Story::new("manager-nvme", manager_nvme::run),
     Story::new("cdev", cdev::run),

@@ -22,6 +22,9 @@ pub(crate) const HEADS: u32 = 2;
 /// MSI-X vectors: vblank and flip of each head, and one for all monitors.
 pub(crate) const VECTORS: u32 = 2 * HEADS + 1;
 
+/// Linux's driver of its display.
+pub(crate) const BOCHS: &str = "bochs-drm";
+
 const PCI: &str = "/sys/bus/pci";
 
 /// "VGPU", version, heads, where those are, and what they can interrupt for.
@@ -68,6 +71,18 @@ pub(crate) fn give_to(driver: &str) -> anyhow::Result<()> {
 fn driver_of(bound: &Path) -> Option<String> {
     let target: PathBuf = fs::read_link(bound).ok()?;
     Some(target.file_name()?.to_str()?.to_owned())
+}
+
+/// The node of its card, while bochs has it.
+pub(crate) fn card() -> anyhow::Result<PathBuf> {
+    let address = devices::address(ID)?.to_string();
+    for entry in fs::read_dir(Path::new(PCI).join("devices").join(address).join("drm"))? {
+        let name = entry?.file_name();
+        if name.to_string_lossy().starts_with("card") {
+            return Ok(Path::new("/dev/dri").join(name));
+        }
+    }
+    None.context("bochs has no card")
 }
 
 /// The block of vblanks and flips.

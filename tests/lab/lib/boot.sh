@@ -32,6 +32,8 @@ boot() {
     command_line+=" no_timer_check"
     # Nothing blinks in a picture but what a story draws, and there is a fifth serial port.
     command_line+=" vt.global_cursor_default=0 8250.nr_uarts=5"
+    # Text that can be read in a picture of the whole screen.
+    command_line+=" fbcon=font:TER16x32"
     # Memory of a device that a driver has may be mapped by others: a story raises an interrupt past VFIO.
     command_line+=" iomem=relaxed"
     # shellcheck disable=SC2154 # of lib/qemu.sh

@@ -8,15 +8,17 @@ VGPU_TYPE=dual
 # Leaves its socket in vgpu_socket, beside the pipes `questions.in` and `questions.out` in vgpu_folder; what it
 # says is in FOLDER/vgpu.
 start_vgpu() {
-    local folder=$1 told
+    local folder=$1 told line
     # Of its own, since the path of a socket may not be long.
     vgpu_folder=$(mktemp --directory)
     vgpu_socket=$vgpu_folder/vgpu
-    exec {told}< <(exec "$BINARIES/irqbroker" vgpu serve --json --type "$VGPU_TYPE" --socket "$vgpu_socket" 2>"$folder/vgpu")
+    exec {told}< <(exec "$BINARIES/irqbroker" vgpu serve --json --type "$VGPU_TYPE" --socket "$vgpu_socket" \
+        --vnc 127.0.0.1:0 --vnc-no-password 2>"$folder/vgpu")
     vgpu_server=$!
     # It says so once the sockets are there.
-    read -r -u "$told" || die "no vGPU: $(cat "$folder/vgpu")"
+    read -r -u "$told" line || die "no vGPU: $(cat "$folder/vgpu")"
     exec {told}<&-
+    vgpu_vnc=$(grep --only-matching '"address":"[^"]*"' <<<"$line" | cut -d'"' -f4)
     # Named as QEMU sees them.
     mkfifo "$vgpu_folder/questions.in" "$vgpu_folder/questions.out"
     answer_questions "$folder" 2>>"$folder/vgpu" &
@@ -38,17 +40,34 @@ stop_vgpu() {
 
 # Answers each line that comes from inside with one line: answer_questions FOLDER
 #
-#   screenshot NAME    takes FOLDER/NAME.png of head 0; its bytes, hexadecimal, or nothing if there is no picture
+#   screenshot NAME    takes FOLDER/NAME.png of head 0
+#   vnc NAME           the same by a VNC viewer that connects and leaves
+#   viewer NAME        the same by one that has been connected since it was first asked for, and asks for nothing
+#
+# The answer has the bytes of the file, hexadecimal, or nothing if there is no picture.
 answer_questions() {
-    local folder=$1 question name picture
+    local folder=$1 question name file picture
     # For both directions, so that opening waits for nobody.
     exec 3<>"$vgpu_folder/questions.out" 4<>"$vgpu_folder/questions.in"
     while read -r -u 3 question name; do
-        picture=""
-        if [ "$question" = screenshot ] &&
-            "$BINARIES/irqbroker" vgpu screenshot --socket "$vgpu_socket" "$folder/$name.png" >/dev/null; then
-            picture=$(od --address-radix=n --output-duplicates --format=x1 "$folder/$name.png" | tr --delete ' \n')
+        picture="" file=$folder/$name.png
+        if take_picture "$question" "$file" >/dev/null; then
+            picture=$(od --address-radix=n --output-duplicates --format=x1 "$file" | tr --delete ' \n')
         fi
         echo "$picture" >&4
     done
+}
+
+# One way to take a picture: take_picture QUESTION FILE
+take_picture() {
+    case $1 in
+    screenshot) "$BINARIES/irqbroker" vgpu screenshot --socket "$vgpu_socket" "$2" ;;
+    vnc) "$BINARIES/vnc_capture" "$vgpu_vnc" "$2" ;;
+    viewer)
+        # Ends with whoever answers, which ends its input.
+        [ -n "${viewer_PID:-}" ] || coproc viewer { exec "$BINARIES/vnc_capture" "$vgpu_vnc" 3>&- 4>&-; }
+        echo "$2" >&"${viewer[1]}" && read -r -u "${viewer[0]}"
+        ;;
+    *) return 1 ;;
+    esac
 }
