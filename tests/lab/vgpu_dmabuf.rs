@@ -23,6 +23,7 @@ use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio::read_dmabuf;
 use irqbroker_vfio_user::Client;
 use irqbroker_vfio_user::ClientOptions;
+use rustix::fs::OFlags;
 use serde_json::Value;
 use serde_json::json;
 
@@ -70,6 +71,9 @@ pub(crate) fn run(_machine: &Machine) -> anyhow::Result<Findings> {
     show_line(&guest, 0)?;
     let (front, first) = buffer(&display)?.context("no buffer")?;
     check(&first, 1)?;
+    // udmabuf makes no others; who is to look and no more is given the region.
+    let access = rustix::fs::fcntl_getfl(&first)? & OFlags::RWMODE;
+    ensure!(access == OFlags::RDWR, "opened for {access:?}");
     show_line(&guest, PAGE_LINE)?;
     let (back, second) = buffer(&display)?.context("no second buffer")?;
     check(&second, 2)?;
