@@ -28,6 +28,8 @@ use irqbroker_vfio_abi::PlaneType;
 use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 use irqbroker_vfio_abi::RegionInfo;
+use rustix::fs::MemfdFlags;
+use rustix::fs::SealFlags;
 
 /// Events of the one head.
 pub(crate) const REFRESH: usize = 0;
@@ -63,7 +65,8 @@ pub(crate) struct FakeDisplay {
 impl FakeDisplay {
     /// It shows nothing.
     pub(crate) fn new() -> Self {
-        let file = rustix::fs::memfd_create("fake", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = rustix::fs::memfd_create("fake", flags).unwrap();
         rustix::fs::ftruncate(&file, SIZE as u64).unwrap();
         Self {
             file,
@@ -150,6 +153,16 @@ impl FakeDisplay {
     /// Has its regions read, not mapped.
     pub(crate) fn forbid_mapping(&self) {
         self.state().mappable = false;
+    }
+
+    /// Has its regions mapped again.
+    pub(crate) fn allow_mapping(&self) {
+        self.state().mappable = true;
+    }
+
+    /// Has its file such as can be mapped without danger.
+    pub(crate) fn seal(&self) {
+        rustix::fs::fcntl_add_seals(&self.file, SealFlags::SHRINK).unwrap();
     }
 
     /// Flips once in each of the next queries' pictures while they are being read.

@@ -14,12 +14,10 @@ use crate::cursor::CursorShape;
 use crate::damage::Damage;
 use crate::damage::TILE_WIDTH;
 use crate::frame::Frame;
+use crate::mapping_fd::Mapping;
 use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
 use crate::surface::Surface;
-
-/// How much is read at once: it stays in a core's own cache until it has been compared.
-const READ_BYTES: usize = 256 << 10;
 
 /// What came of reading the primary plane.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +35,8 @@ pub(crate) enum Fetched {
 pub(crate) struct Fetcher {
     bytes: Vec<u8>,
     line: Vec<u32>,
+    /// Of the file of the primary plane's region: a guest's buffers are all in one.
+    pub(crate) mapping: Option<Mapping>,
 }
 
 impl Fetcher {
@@ -52,7 +52,7 @@ impl Fetcher {
             return Ok(Fetched::Nothing);
         }
         let plane = Plane::of(&info)?;
-        let surface = surface(device, &info)?;
+        let surface = surface(device, &info)?.mapped(&mut self.mapping);
         let size = (plane.width, plane.height);
         let known = frame
             .take()
@@ -154,7 +154,7 @@ fn for_each_line(
 ) -> Result<(), ScreenshotError> {
     let len = plane.line_len();
     let stride = usize::try_from(plane.stride).unwrap_or(usize::MAX);
-    let at_once = u16::try_from(READ_BYTES / stride)
+    let at_once = u16::try_from(surface.at_once() / stride)
         .unwrap_or(u16::MAX)
         .max(1);
     let mut y = 0;

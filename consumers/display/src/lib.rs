@@ -14,7 +14,6 @@
 //! No timer decides when to look, no thread is started: an embedder polls
 //! [`Display::poll_fd`] or [`VncServer::poll_fd`] and calls `service`. What the events mean is said
 //! in `design/display-irq.md`, what a viewer is sent in `design/display.md`.
-#![forbid(unsafe_code)]
 
 mod cursor;
 mod damage;
@@ -27,6 +26,7 @@ mod frame;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod mapping_fd;
 mod picture;
 mod pixels;
 mod plan;

@@ -7,6 +7,14 @@ use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 
+use crate::mapping_fd::Mapping;
+
+/// How much of a file or a device is read at once: it stays in a core's own cache until it has been
+/// compared, and requests are few.
+const REQUEST: usize = 256 << 10;
+/// How much of mapped memory is: it stays in the cache of the first level.
+const COPY: usize = 16 << 10;
+
 /// What a picture is read from.
 #[derive(Debug)]
 pub(crate) enum Surface<'a> {
@@ -16,6 +24,14 @@ pub(crate) enum Surface<'a> {
         /// Where the region begins in it.
         offset: u64,
         /// Bytes of the region: what is beyond is not its.
+        size: u64,
+    },
+    /// The same file, mapped.
+    Mapped {
+        memory: &'a Mapping,
+        /// Where the region begins in it.
+        offset: u64,
+        /// Bytes of the region.
         size: u64,
     },
     /// A region that has no file.
@@ -43,6 +59,30 @@ impl<'a> Surface<'a> {
         })
     }
 
+    /// The same by a mapping of its file, if it can be mapped.
+    pub(crate) fn mapped(self, mapping: &'a mut Option<Mapping>) -> Self {
+        let Self::File { fd, offset, size } = self else {
+            return self;
+        };
+        *mapping = Mapping::of(fd, mapping.take());
+        match mapping {
+            Some(memory) => Self::Mapped {
+                memory,
+                offset,
+                size,
+            },
+            None => self,
+        }
+    }
+
+    /// How many bytes are best read at once.
+    pub(crate) const fn at_once(&self) -> usize {
+        match self {
+            Self::Mapped { .. } => COPY,
+            Self::File { .. } | Self::Region { .. } => REQUEST,
+        }
+    }
+
     /// Reads from `at` on, and returns how many bytes that were: less only at the end.
     pub(crate) fn read(&self, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
         let mut done = 0;
@@ -60,9 +100,18 @@ impl<'a> Surface<'a> {
     fn read_some(&self, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
         match *self {
             Self::Region { device, region } => device.region_read(region, at, bytes),
+            Self::Mapped {
+                memory,
+                offset,
+                size,
+            } => {
+                let len = within(size, at, bytes.len());
+                let from = offset.checked_add(at).ok_or(Errno::EINVAL)?;
+                let from = usize::try_from(from).map_err(|_| Errno::EINVAL)?;
+                Ok(memory.read(from, &mut bytes[..len]))
+            }
             Self::File { fd, offset, size } => {
-                let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
-                let len = left.min(bytes.len());
+                let len = within(size, at, bytes.len());
                 let from = offset.checked_add(at).ok_or(Errno::EINVAL)?;
                 loop {
                     match rustix::io::pread(fd, &mut bytes[..len], from) {
@@ -73,4 +122,10 @@ impl<'a> Surface<'a> {
             }
         }
     }
+}
+
+/// How many of `wanted` bytes from `at` on a region has.
+fn within(size: u64, at: u64, wanted: usize) -> usize {
+    let left = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
+    left.min(wanted)
 }

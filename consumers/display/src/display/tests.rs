@@ -223,3 +223,42 @@ fn refused_binding_leaves_none_bound() {
     let no_head = Display::open(device, 1).unwrap_err();
     assert!(matches!(no_head, OpenError::Plan { .. }));
 }
+
+#[test]
+fn picture_that_is_mapped_is_the_one_that_is_read() {
+    let (device, mut reader) = open();
+    device.seal();
+    let mut display = Display::open(Arc::clone(&device) as _, 0).unwrap();
+    for seen in 1..=3 {
+        device.draw(3 * seen, 7, seen);
+        device.draw(199, 39, seen);
+
+        device.allow_mapping();
+        after(&device, &mut display, fake::REFRESH);
+        device.forbid_mapping();
+        reader.fetch_primary();
+
+        assert_eq!(display.frame().unwrap().line(39)[199], seen);
+        assert!(display.frame() == reader.frame());
+    }
+    assert!(display.fetcher.mapping.is_some());
+    assert!(reader.fetcher.mapping.is_none());
+}
+
+#[test]
+fn region_that_ends_within_the_picture_is_none_however_it_is_read() {
+    for sealed in [false, true] {
+        let (device, mut display) = open();
+        if sealed {
+            device.seal();
+        }
+        // 1 MiB has 1024 lines of this length.
+        device.tell(|plane| (plane.stride, plane.height) = (1024, 1025));
+        after(&device, &mut display, fake::REFRESH);
+        let trouble = display.trouble();
+        assert!(
+            matches!(trouble, Some(ScreenshotError::Short { line: 1024 })),
+            "{trouble:?}"
+        );
+    }
+}
