@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::rect::Rect;
+
 /// The longest side of a cursor that is taken, pixels: nobody's word is taken for more.
 pub const CURSOR_SIDE_MAX: u16 = 512;
 
@@ -32,6 +34,33 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The part of a head it lies on; none beyond the edges of any.
+    pub(crate) fn covers(&self) -> Option<Rect> {
+        let side = |edge: i32, len: u16| {
+            let first = u16::try_from(edge.max(0)).ok()?;
+            let end = edge.saturating_add(len.into());
+            let len = u16::try_from(end.saturating_sub(first.into())).ok()?;
+            (len > 0).then_some((first, len))
+        };
+        let (x, width) = side(self.x, self.shape.width)?;
+        let (y, height) = side(self.y, self.shape.height)?;
+        Some(Rect {
+            x,
+            y,
+            width,
+            height,
+        })
+    }
+
+    /// What it has on a line of the head, and where that begins.
+    pub(crate) fn line(&self, y: u16) -> Option<(i32, &[u32])> {
+        let line = i32::from(y).checked_sub(self.y)?;
+        let line = usize::try_from(line).ok()?;
+        let width = usize::from(self.shape.width);
+        let mut lines = self.shape.argb.chunks(width.max(1));
+        Some((self.x, lines.nth(line)?))
+    }
+
     /// Where it points on the head, cut to what 16 bits can say.
     #[must_use]
     pub fn points_at(&self) -> (u16, u16) {

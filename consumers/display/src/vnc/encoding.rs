@@ -7,7 +7,7 @@ use flate2::Compression;
 use rfb_encodings::encode_zrle_persistent;
 
 use super::format::Format;
-use crate::frame::Frame;
+use super::shown::Shown;
 use crate::rect::Rect;
 
 /// How pixels are encoded.
@@ -42,7 +42,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Appends a part of a frame with its header; what is beyond the frame is black.
+    /// Appends a part of what is shown, with its header.
     ///
     /// # Errors
     ///
@@ -51,18 +51,18 @@ impl Encoder {
         &mut self,
         encoding: Encoding,
         format: Format,
-        frame: &Frame,
+        shown: &Shown,
         part: Rect,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         match encoding {
             Encoding::Raw => {
                 header(part, encoding.number(), out);
-                lines(frame, part, |line| format.append(line, out));
+                shown.lines(part, |line| format.append(line, out));
             }
             Encoding::Zrle => {
                 self.pixels.clear();
-                lines(frame, part, |line| format.append(line, &mut self.pixels));
+                shown.lines(part, |line| format.append(line, &mut self.pixels));
                 let stream = self
                     .zrle
                     .get_or_insert_with(|| Compress::new(Compression::fast(), true));
@@ -87,22 +87,4 @@ pub(super) fn header(part: Rect, encoding: i32, out: &mut Vec<u8>) {
         out.extend(word.to_be_bytes());
     }
     out.extend(encoding.to_be_bytes());
-}
-
-/// Hands out the lines of a part of a frame.
-fn lines(frame: &Frame, part: Rect, mut each: impl FnMut(&[u32])) {
-    let mut padded = Vec::new();
-    let from = usize::from(part.x);
-    let end = from + usize::from(part.width);
-    for y in part.y..=part.y.saturating_add(part.height - 1) {
-        if let Some(line) = frame.line(y).get(from..end) {
-            each(line);
-        } else {
-            let there = frame.line(y).get(from..).unwrap_or_default();
-            padded.clear();
-            padded.extend(there);
-            padded.resize(part.width.into(), 0);
-            each(&padded);
-        }
-    }
 }

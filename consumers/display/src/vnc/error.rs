@@ -87,8 +87,8 @@ pub enum ServiceError {
 /// What a viewer did that ends its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// Its first bytes are no version of RFB from 3.8 on.
-    #[error("not a version of rfb from 3.8 on")]
+    /// Its first bytes are no version of RFB from 3.3 on.
+    #[error("not a version of rfb from 3.3 on")]
     Version,
     /// It wants a security type that was not offered.
     #[error("security type {wanted} was not offered")]

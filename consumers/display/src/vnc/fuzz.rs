@@ -12,6 +12,7 @@ use super::screen::Screen;
 use super::security::Security;
 use super::session::Session;
 use super::session::Terms;
+use crate::cursor::Cursor;
 use crate::cursor::CursorShape;
 use crate::frame::Frame;
 
@@ -88,7 +89,10 @@ fn screen() -> Screen {
     }
     Screen {
         frame: Arc::new(frame),
-        cursor: Some(Arc::new(shape)),
-        pointer: Some((9, 9)),
+        cursor: Some(Cursor {
+            shape: Arc::new(shape),
+            x: 8,
+            y: 8,
+        }),
     }
 }

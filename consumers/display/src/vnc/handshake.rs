@@ -1,37 +1,158 @@
-//! The words of RFB's handshake (RFC 6143 section 7.1).
+//! RFB's handshake, in the words of each version (RFC 6143 section 7.1 and appendix A).
 
 use super::error::ProtocolError;
+use super::password::CHALLENGE;
+use super::password::Password;
+use super::security::Security;
 
-/// What the server speaks, and a viewer at least.
+/// What the server speaks; a viewer may answer with an older one.
 pub(super) const VERSION: &[u8; 12] = b"RFB 003.008\n";
-/// Its minor version: an older one is refused.
-pub(super) const MINOR: u16 = 8;
 
-/// The minor version of RFB 3 in `RFB 003.yyy\n`; 9 for any later major one.
-pub(super) fn minor_version(version: &[u8; 12]) -> Option<u16> {
-    let digits = version.strip_prefix(b"RFB ")?.strip_suffix(b"\n")?;
-    let (major, minor) = (digits.get(..3)?, digits.get(3..)?.strip_prefix(b".")?);
-    let number = |digits: &[u8]| {
-        let known = digits.iter().all(u8::is_ascii_digit);
-        let text = std::str::from_utf8(digits).ok().filter(|_| known)?;
-        text.parse::<u16>().ok()
-    };
-    match number(major)? {
-        3 => number(minor),
-        4.. => number(minor).map(|_| MINOR),
-        _ => None,
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Version,
+    Choice(Dialect),
+    Response(Dialect),
+    Init,
+    Running,
+}
+
+/// How a viewer is told of its security type, and of what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// The server chooses. Versions that are none of the others, too (section 7.1.1).
+    V3_3,
+    /// The viewer chooses. That nothing was asked for is no result, and a failure has no reason.
+    V3_7,
+    /// The viewer chooses, and is told the result, and why.
+    V3_8,
+}
+
+impl Dialect {
+    /// That of `RFB xxx.yyy\n`. A later version than 3.8 is spoken as that.
+    fn of(version: &[u8; 12]) -> Option<Self> {
+        let digits = version.strip_prefix(b"RFB ")?.strip_suffix(b"\n")?;
+        let (major, minor) = (digits.get(..3)?, digits.get(3..)?.strip_prefix(b".")?);
+        match (number(major)?, number(minor)?) {
+            (3, ..7) => Some(Self::V3_3),
+            (3, 7) => Some(Self::V3_7),
+            (3.., _) => Some(Self::V3_8),
+            _ => None,
+        }
+    }
+
+    /// Appends that the viewer may go on.
+    fn accept(self, security: &Security, out: &mut Vec<u8>) {
+        let is_told = match security {
+            Security::None => self == Self::V3_8,
+            Security::Password(_) => true,
+        };
+        if is_told {
+            out.extend([0; 4]);
+        }
+    }
+
+    /// Appends a SecurityResult of failure, and returns why.
+    fn fail(self, error: ProtocolError, out: &mut Vec<u8>) -> ProtocolError {
+        out.extend(1u32.to_be_bytes());
+        if self == Self::V3_8 {
+            reason(error, out);
+        }
+        error
     }
 }
 
-/// Appends a SecurityResult of failure, and returns why.
-pub(super) fn failed(error: ProtocolError, out: &mut Vec<u8>) -> ProtocolError {
-    out.extend(1u32.to_be_bytes());
-    reason(error, out);
-    error
+fn number(digits: &[u8]) -> Option<u16> {
+    let known = digits.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(digits).ok().filter(|_| known)?;
+    text.parse().ok()
+}
+
+/// Looks at the viewer's version, and offers a security type; none: nobody is let in for now.
+pub(super) fn offer(
+    security: Option<&Security>,
+    challenge: [u8; CHALLENGE],
+    version: &[u8; 12],
+    out: &mut Vec<u8>,
+) -> Result<Phase, ProtocolError> {
+    let dialect = Dialect::of(version).ok_or(ProtocolError::Version)?;
+    let types = match security {
+        // No type, and why.
+        None => &[0][..],
+        Some(security) => &[1, security.number()],
+    };
+    match (dialect, security) {
+        // There it is one type, as a word.
+        (Dialect::V3_3, _) => {
+            out.extend([0; 3]);
+            out.extend(types.last());
+        }
+        _ => out.extend(types),
+    }
+    let Some(security) = security else {
+        reason(ProtocolError::LockedOut, out);
+        return Err(ProtocolError::LockedOut);
+    };
+    Ok(match dialect {
+        Dialect::V3_3 => begin(dialect, security, challenge, out),
+        Dialect::V3_7 | Dialect::V3_8 => Phase::Choice(dialect),
+    })
+}
+
+/// Looks at the type that the viewer has chosen.
+pub(super) fn choose(
+    dialect: Dialect,
+    security: Option<&Security>,
+    challenge: [u8; CHALLENGE],
+    choice: u8,
+    out: &mut Vec<u8>,
+) -> Result<Phase, ProtocolError> {
+    match security.filter(|security| security.number() == choice) {
+        Some(security) => Ok(begin(dialect, security, challenge, out)),
+        None => Err(dialect.fail(ProtocolError::Security { wanted: choice }, out)),
+    }
+}
+
+/// Begins the security type.
+fn begin(
+    dialect: Dialect,
+    security: &Security,
+    challenge: [u8; CHALLENGE],
+    out: &mut Vec<u8>,
+) -> Phase {
+    match security {
+        Security::Password(_) => {
+            out.extend(challenge);
+            Phase::Response(dialect)
+        }
+        Security::None => {
+            dialect.accept(security, out);
+            Phase::Init
+        }
+    }
+}
+
+/// Looks at the answer to the challenge.
+pub(super) fn authenticate(
+    dialect: Dialect,
+    security: Option<&Security>,
+    challenge: [u8; CHALLENGE],
+    response: [u8; CHALLENGE],
+    out: &mut Vec<u8>,
+) -> Result<Phase, ProtocolError> {
+    let admits = |password: &Password| password.admits(challenge, response);
+    match security {
+        Some(security @ Security::Password(password)) if admits(password) => {
+            dialect.accept(security, out);
+            Ok(Phase::Init)
+        }
+        _ => Err(dialect.fail(ProtocolError::Password, out)),
+    }
 }
 
 /// Appends why, as a text.
-pub(super) fn reason(error: ProtocolError, out: &mut Vec<u8>) {
+fn reason(error: ProtocolError, out: &mut Vec<u8>) {
     text(&error.to_string(), out);
 }
 

@@ -25,6 +25,7 @@ mod screen;
 mod security;
 mod server;
 mod session;
+mod shown;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timer;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cursor::CursorShape;
+use crate::cursor::Cursor;
 use crate::frame::Frame;
 
 /// What a viewer sees of a head that has shown nothing yet, pixels.
@@ -12,10 +12,8 @@ const DARK: (u16, u16) = (640, 480);
 #[derive(Debug, Clone)]
 pub(super) struct Screen {
     pub(super) frame: Arc<Frame>,
-    /// How the cursor looks; none while it is hidden.
-    pub(super) cursor: Option<Arc<CursorShape>>,
-    /// Where it points.
-    pub(super) pointer: Option<(u16, u16)>,
+    /// None while it is hidden.
+    pub(super) cursor: Option<Cursor>,
 }
 
 impl Screen {
@@ -24,7 +22,6 @@ impl Screen {
         Self {
             frame: Arc::new(Frame::black(DARK.0, DARK.1)),
             cursor: None,
-            pointer: None,
         }
     }
 

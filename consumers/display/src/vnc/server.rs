@@ -275,8 +275,7 @@ impl VncServer {
             // A head that shows nothing is black.
             self.screen.frame = shown.unwrap_or_else(|| Arc::new(Frame::black(width, height)));
         }
-        self.screen.cursor = display.cursor().map(|cursor| Arc::clone(&cursor.shape));
-        self.screen.pointer = display.cursor().map(crate::cursor::Cursor::points_at);
+        self.screen.cursor = display.cursor().cloned();
         for client in self.clients.values_mut() {
             match &change.picture {
                 PictureChange::None => {}

@@ -8,16 +8,18 @@ use super::encoding::Encoding;
 use super::error::ProtocolError;
 use super::format::Format;
 use super::handshake;
+use super::handshake::Phase;
 use super::message;
 use super::message::Message;
 use super::message::Request;
 use super::password::CHALLENGE;
-use super::password::Password;
 use super::screen::Screen;
 use super::security::Security;
+use super::shown::Shown;
 use super::update;
 use super::update::Layout;
 use super::update::Update;
+use crate::cursor::Cursor;
 use crate::damage::Damage;
 use crate::rect::Rect;
 
@@ -31,16 +33,6 @@ pub(super) struct Terms {
     pub(super) name: Arc<str>,
     /// See [`VncLimits`](super::VncLimits).
     pub(super) cut_text_max: u32,
-}
-
-/// What is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Version,
-    Choice,
-    Response,
-    Init,
-    Running,
 }
 
 /// What the viewer understands.
@@ -84,6 +76,8 @@ pub(super) struct Session {
     owed: Owed,
     /// Whether it has been told of a cursor: until then it keeps its own.
     has_cursor: bool,
+    /// The one in its picture, or on the way there, if it cannot be told of any.
+    painted: Option<Cursor>,
     encoder: Encoder,
     update: Option<Update>,
 }
@@ -105,6 +99,7 @@ impl Session {
             refresh: None,
             owed: Owed::default(),
             has_cursor: false,
+            painted: None,
             encoder: Encoder::default(),
             update: None,
         }
@@ -146,26 +141,27 @@ impl Session {
         if self.skip > 0 {
             return Ok(None);
         }
+        let (security, challenge) = (self.terms.security.as_ref(), self.terms.challenge);
         match self.phase {
             Phase::Version => {
                 let Some(version) = bytes.first_chunk() else {
                     return Ok(None);
                 };
-                self.phase = self.offer(version, out)?;
+                self.phase = handshake::offer(security, challenge, version, out)?;
                 Ok(Some(version.len()))
             }
-            Phase::Choice => {
+            Phase::Choice(dialect) => {
                 let Some(&choice) = bytes.first() else {
                     return Ok(None);
                 };
-                self.phase = self.choose(choice, out)?;
+                self.phase = handshake::choose(dialect, security, challenge, choice, out)?;
                 Ok(Some(1))
             }
-            Phase::Response => {
+            Phase::Response(dialect) => {
                 let Some(&response) = bytes.first_chunk() else {
                     return Ok(None);
                 };
-                self.phase = self.authenticate(response, out)?;
+                self.phase = handshake::authenticate(dialect, security, challenge, response, out)?;
                 Ok(Some(CHALLENGE))
             }
             Phase::Init => {
@@ -184,60 +180,6 @@ impl Session {
                 self.take(message);
                 Ok(Some(len))
             }
-        }
-    }
-
-    /// Looks at the viewer's version, and offers a security type.
-    fn offer(&self, version: &[u8; 12], out: &mut Vec<u8>) -> Result<Phase, ProtocolError> {
-        let minor = handshake::minor_version(version).ok_or(ProtocolError::Version)?;
-        let refusal = match &self.terms.security {
-            _ if minor < handshake::MINOR => ProtocolError::Version,
-            None => ProtocolError::LockedOut,
-            Some(security) => {
-                out.extend([1, security.number()]);
-                return Ok(Phase::Choice);
-            }
-        };
-        if minor <= 3 {
-            // There the type is a word.
-            out.extend([0; 4]);
-        } else {
-            out.push(0);
-        }
-        handshake::reason(refusal, out);
-        Err(refusal)
-    }
-
-    fn choose(&self, choice: u8, out: &mut Vec<u8>) -> Result<Phase, ProtocolError> {
-        let offered = self.terms.security.as_ref();
-        match offered.filter(|security| security.number() == choice) {
-            Some(Security::Password(_)) => {
-                out.extend(self.terms.challenge);
-                Ok(Phase::Response)
-            }
-            Some(Security::None) => {
-                out.extend([0; 4]);
-                Ok(Phase::Init)
-            }
-            None => Err(handshake::failed(
-                ProtocolError::Security { wanted: choice },
-                out,
-            )),
-        }
-    }
-
-    fn authenticate(
-        &self,
-        response: [u8; CHALLENGE],
-        out: &mut Vec<u8>,
-    ) -> Result<Phase, ProtocolError> {
-        let admits = |password: &Password| password.admits(self.terms.challenge, response);
-        match &self.terms.security {
-            Some(Security::Password(password)) if admits(password) => {
-                out.extend([0; 4]);
-                Ok(Phase::Init)
-            }
-            _ => Err(handshake::failed(ProtocolError::Password, out)),
         }
     }
 
@@ -345,28 +287,46 @@ impl Session {
         }
         let cursor =
             self.known.cursor && self.owed.cursor && (self.has_cursor || screen.cursor.is_some());
-        let at = screen
-            .pointer
-            .filter(|_| self.known.pointer && self.owed.pointer);
+        let at = screen.cursor.as_ref().map(Cursor::points_at);
+        let at = at.filter(|_| self.known.pointer && self.owed.pointer);
+        self.paint_cursor(screen);
         let parts = self.damage.take(requested);
         if parts.is_empty() && !cursor && at.is_none() {
             return;
         }
         self.requested = None;
         let extra = u16::from(cursor) + u16::from(at.is_some());
-        let frame = Arc::clone(&screen.frame);
+        let shown = Shown {
+            frame: Arc::clone(&screen.frame),
+            cursor: self.painted.clone(),
+        };
         let encoding = self.known.encoding.unwrap_or(Encoding::Raw);
-        let update = Update::begin(frame, self.format, encoding, parts, extra, out);
+        let update = Update::begin(shown, self.format, encoding, parts, extra, out);
         if cursor {
             self.owed.cursor = false;
             self.has_cursor = true;
-            update::cursor(screen.cursor.as_deref(), self.format, out);
+            let shape = screen.cursor.as_ref().map(|cursor| &*cursor.shape);
+            update::cursor(shape, self.format, out);
         }
         if let Some(at) = at {
             self.owed.pointer = false;
             update::pointer(at, out);
         }
         self.update = Some(update);
+    }
+
+    /// Has the cursor in the picture for a viewer that cannot be told of it.
+    fn paint_cursor(&mut self, screen: &Screen) {
+        let now = screen.cursor.as_ref().filter(|_| !self.known.cursor);
+        if self.painted.as_ref() == now {
+            return;
+        }
+        let before = std::mem::replace(&mut self.painted, now.cloned());
+        for cursor in before.iter().chain(now) {
+            if let Some(part) = cursor.covers() {
+                self.damage.mark(part);
+            }
+        }
     }
 
     /// Tells the size, if the viewer has to be told and understands it. One that does not goes on

@@ -78,6 +78,12 @@ impl Received {
     pub(crate) fn frame(&self, width: u16, height: u16) -> Frame {
         let mut frame = Frame::black(width, height);
         self.check(width, height, |_, _| 0xffff_ffff);
+        self.put(&mut frame);
+        frame
+    }
+
+    /// Brings a picture up to what has come.
+    pub(crate) fn put(&self, frame: &mut Frame) {
         for (rect, pixels) in &self.pixels {
             let from = usize::from(rect.x);
             let lines = pixels.chunks(rect.width.into());
@@ -85,7 +91,6 @@ impl Received {
                 frame.line_mut(y)[from..from + line.len()].copy_from_slice(line);
             }
         }
-        frame
     }
 
     /// Whether each pixel has come, and is what it is expected to be; all ones are anything.

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 
 use super::encoding::Encoder;
 use super::encoding::Encoding;
 use super::encoding::header;
 use super::format::Format;
+use super::shown::Shown;
 use crate::cursor::CursorShape;
-use crate::frame::Frame;
 use crate::rect::Rect;
 
 /// The numbers of what is no encoding of pixels.
@@ -28,17 +27,17 @@ const LINES_STEP: u32 = 64;
 /// What a viewer is being sent: this frame, though the display may have gone on.
 #[derive(Debug)]
 pub(super) struct Update {
-    frame: Arc<Frame>,
+    shown: Shown,
     format: Format,
     encoding: Encoding,
     pieces: VecDeque<Rect>,
 }
 
 impl Update {
-    /// Begins an update of some parts of a frame behind `extra` rectangles of another kind, which
+    /// Begins an update of some parts of what is shown, behind `extra` rectangles of another kind, which
     /// are to be appended next.
     pub(super) fn begin(
-        frame: Arc<Frame>,
+        shown: Shown,
         format: Format,
         encoding: Encoding,
         parts: Vec<Rect>,
@@ -51,7 +50,7 @@ impl Update {
         let count = count.saturating_add(extra);
         update_header(count, out);
         Self {
-            frame,
+            shown,
             format,
             encoding,
             pieces,
@@ -69,7 +68,7 @@ impl Update {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         if let Some(piece) = self.pieces.pop_front() {
-            encoder.append(self.encoding, self.format, &self.frame, piece, out)?;
+            encoder.append(self.encoding, self.format, &self.shown, piece, out)?;
         }
         Ok(())
     }

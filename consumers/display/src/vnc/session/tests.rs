@@ -1,7 +1,8 @@
+mod cursor;
+mod handshake;
 mod pixels;
 
 use super::*;
-use crate::cursor::CursorShape;
 use crate::frame::Frame;
 use crate::vnc::testing::Decoder;
 use crate::vnc::testing::Received;
@@ -36,7 +37,6 @@ fn screen(width: u16, height: u16) -> Screen {
     Screen {
         frame: Arc::new(frame),
         cursor: None,
-        pointer: None,
     }
 }
 
@@ -53,7 +53,7 @@ fn answer(session: &mut Session, bytes: &[u8]) -> Result<Vec<u8>, (ProtocolError
 fn running(screen: &Screen) -> (Session, Vec<u8>) {
     let mut out = Vec::new();
     let mut session = Session::new(terms(Some(Security::None)), &mut out);
-    assert_eq!(out, handshake::VERSION);
+    assert_eq!(out, b"RFB 003.008\n");
     let handshake = answer(&mut session, b"RFB 003.008\n\x01\x01").unwrap();
     assert_eq!(handshake, [1, 1, 0, 0, 0, 0]);
     let mut init = Vec::new();
@@ -90,63 +90,6 @@ fn init_tells_size_format_and_name() {
     expected.extend([32, 24, 0, 1, 0, 255, 0, 255, 0, 255, 16, 8, 0, 0, 0, 0]);
     expected.extend(b"\0\0\0\x06head 0");
     assert_eq!(init, expected);
-}
-
-#[test]
-fn password_lets_in_who_knows_it_and_tells_who_does_not() {
-    let password = Password::new("secret").unwrap();
-    let session = || {
-        let terms = terms(Some(Security::Password(password.clone())));
-        let mut session = Session::new(terms, &mut Vec::new());
-        let challenge = answer(&mut session, b"RFB 003.008\n\x02").unwrap();
-        assert_eq!(challenge, [&[1, 2][..], &[7; CHALLENGE]].concat());
-        session
-    };
-    let response = crate::vnc::testing::response("secret", [7; CHALLENGE]);
-    assert_eq!(answer(&mut session(), &response).unwrap(), [0; 4]);
-
-    let mut wrong = response;
-    wrong[0] ^= 1;
-    let (error, out) = answer(&mut session(), &wrong).unwrap_err();
-    assert_eq!(error, ProtocolError::Password);
-    assert_eq!(out, b"\0\0\0\x01\0\0\0\x0ewrong password");
-}
-
-#[test]
-fn who_chooses_another_security_or_comes_while_locked_out_is_told() {
-    let mut session = Session::new(terms(Some(Security::None)), &mut Vec::new());
-    let (error, out) = answer(&mut session, b"RFB 003.008\n\x02").unwrap_err();
-    assert_eq!(error, ProtocolError::Security { wanted: 2 });
-    assert_eq!(out[..6], [1, 1, 0, 0, 0, 1]);
-
-    let mut locked = Session::new(terms(None), &mut Vec::new());
-    let (error, out) = answer(&mut locked, b"RFB 003.008\n").unwrap_err();
-    assert_eq!(error, ProtocolError::LockedOut);
-    assert_eq!(out[0], 0);
-}
-
-#[test]
-fn versions_from_3_8_on_are_taken_and_older_ones_are_told_in_their_own_words() {
-    let offered = |version: &[u8]| {
-        let mut session = Session::new(terms(Some(Security::None)), &mut Vec::new());
-        answer(&mut session, version)
-    };
-    for version in ["RFB 003.008\n", "RFB 003.889\n", "RFB 004.001\n"] {
-        assert_eq!(offered(version.as_bytes()).unwrap(), [1, 1]);
-    }
-    let (_, out) = offered(b"RFB 003.007\n").unwrap_err();
-    assert_eq!(out[..2], [0, 0]);
-    let (_, out) = offered(b"RFB 003.003\n").unwrap_err();
-    assert_eq!(out[..5], [0; 5]);
-    for version in [
-        b"GET / HTTP/1",
-        b"RFB 003.+08\n",
-        b"RFB 002.008\n",
-        b"RFB 003x008\n",
-    ] {
-        let (error, out) = offered(version).unwrap_err();
-        assert_eq!((error, out.len()), (ProtocolError::Version, 0));
-    }
 }
 
 #[test]
@@ -291,51 +234,6 @@ fn wish_for_another_size_is_refused() {
         height: SIZE.1,
     };
     assert_eq!(told.sizes, [(update::EXTENDED_DESKTOP_SIZE, refused)]);
-}
-
-#[test]
-fn cursor_is_sent_apart_from_the_picture_and_its_end_is_told() {
-    let mut screen = screen(SIZE.0, SIZE.1);
-    let list = [RAW, update::CURSOR, update::POINTER_POSITION];
-    let (mut session, _) = running(&screen);
-    let none_yet = received(&mut session, &screen, &list);
-    assert_eq!(none_yet.cursor, None);
-
-    // Nine pixels wide: two bytes of mask a line. The first pixel is half transparent and a bit.
-    let mut argb = vec![0xff12_3456; 18];
-    argb[0] = 0x7fff_ffff;
-    screen.cursor = Some(Arc::new(CursorShape {
-        width: 9,
-        height: 2,
-        x_hot: 3,
-        y_hot: 1,
-        argb,
-    }));
-    screen.pointer = Some((40, 50));
-    session.cursor_changed();
-    session.pointer_moved();
-    answer(&mut session, &request(INCREMENTAL, Rect::of_size(1, 1))).unwrap();
-    let update = Decoder::default().decode(&drain(&mut session, &screen), Format::FRAME);
-    let (at, pixels, mask) = update.cursor.unwrap();
-    assert_eq!(
-        at,
-        Rect {
-            x: 3,
-            y: 1,
-            width: 9,
-            height: 2
-        }
-    );
-    assert_eq!(pixels[..8], [0, 0, 0, 0, 0x56, 0x34, 0x12, 0]);
-    assert_eq!(mask, [0x7f, 0x80, 0xff, 0x80]);
-    assert_eq!(update.pointer, Some((40, 50)));
-    assert_eq!(update.rects, []);
-
-    screen.cursor = None;
-    session.cursor_changed();
-    answer(&mut session, &request(INCREMENTAL, Rect::of_size(1, 1))).unwrap();
-    let update = Decoder::default().decode(&drain(&mut session, &screen), Format::FRAME);
-    assert_eq!(update.cursor, Some((Rect::of_size(0, 0), vec![], vec![])));
 }
 
 #[test]
