@@ -1,6 +1,7 @@
 //! What it costs to show a head: a display that is told, beside one that looks every 30 ms.
 //!
-//! A vGPU of type medium (1280x800, 60 Hz) shows the test card. In one run, at the same time:
+//! A vGPU of type medium (1280x800, 60 Hz) shows the test card. Three ways to look at it, one after
+//! another in rounds and each time in another order, so that none takes a core from another:
 //!
 //! * `told`: a `Display`, bound to the refresh event
 //! * `poller`: looks every 30 ms and compares, as VMMs do today
@@ -8,11 +9,18 @@
 //!
 //! First while the card moves, then while it stands still. Latency is from the vblank from which on
 //! a flip is shown, by the head's cadence, to the picture fetched (`told`, `poller`: looked at), or
-//! to its last byte read by the viewer; so it has the scheduler's own lateness in it.
+//! to its last byte read by the viewer. `woken` is the part of it until the display or the poller
+//! was running: the lateness of timers, threads and cores. `fetch` is the rest.
+//!
+//! Percentiles are of all rounds, and `best` those of the round with the least p99: on a shared
+//! machine that is the one in which others did least. `ratio` is that of the round's latencies to the
+//! poller's in the same round, the median of all.
 //!
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 
 use std::error::Error;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
 use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -38,6 +46,9 @@ use irqbroker_vgpu::VblankScheduler;
 use irqbroker_vgpu::VgpuDevice;
 use irqbroker_vgpu::VgpuParent;
 use irqbroker_vgpu::VgpuType;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
 use serde_json::Value;
 use serde_json::json;
 
@@ -51,48 +62,111 @@ const CHECK: Duration = Duration::from_millis(200);
 /// A picture that stands still is found to do so within this time.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// What one way of looking did in a phase.
+/// The ways of looking, by their places.
+const WAYS: [&str; 3] = ["told", "poller", "viewer"];
+const POLLER: usize = 1;
+
+/// What one way of looking did in a round.
 #[derive(Default)]
 struct Seen {
     wakeups: u64,
     changes: u64,
+    /// From the vblank, nanoseconds.
     latencies: Vec<u64>,
+    /// Until the thread that looks was running.
+    woken: Vec<u64>,
 }
 
 impl Seen {
-    fn report(mut self, length: Duration) -> Value {
-        self.latencies.sort_unstable();
-        let percentile = |percent: usize| {
-            let at = (self.latencies.len() * percent / 100).min(self.latencies.len().max(1) - 1);
-            self.latencies.get(at).map(|&nanos| float(nanos) / 1e3)
+    /// A new picture, now; whoever looks was running at `woken`.
+    fn changed(&mut self, vblank: MonotonicTime, woken: Option<MonotonicTime>) {
+        let nanos = |time: MonotonicTime| {
+            let late = time.saturating_since(vblank).as_nanos();
+            u64::try_from(late).unwrap_or(u64::MAX)
         };
-        json!({
-            "wakeups_per_second": float(self.wakeups) / length.as_secs_f64(),
-            "changes_per_second": float(self.changes) / length.as_secs_f64(),
-            "latency_p50_us": percentile(50),
-            "latency_p99_us": percentile(99),
-        })
+        self.changes += 1;
+        self.latencies.push(nanos(MonotonicTime::now()));
+        self.woken.extend(woken.map(nanos));
     }
 }
 
-/// Since the vblank that the head had last.
-fn since_vblank(head: &Head) -> u64 {
-    let now = MonotonicTime::now();
+/// A percentile in microseconds.
+fn percentile(nanos: &[u64], percent: usize) -> Option<f64> {
+    let mut sorted = nanos.to_vec();
+    sorted.sort_unstable();
+    let at = (sorted.len() * percent / 100).min(sorted.len().max(1) - 1);
+    sorted.get(at).map(|&nanos| float(nanos) / 1e3)
+}
+
+/// One way in all rounds; `poller` are those of the poller.
+fn report(rounds: &[Seen], poller: &[Seen], length: Duration) -> Value {
+    let join = |of: fn(&Seen) -> &Vec<u64>| rounds.iter().flat_map(of).copied().collect();
+    let latencies: Vec<u64> = join(|seen| &seen.latencies);
+    let woken: Vec<u64> = join(|seen| &seen.woken);
+    let fetch = |seen: &Seen| -> Vec<u64> {
+        let both = seen.latencies.iter().zip(&seen.woken);
+        both.map(|(all, woken)| all - woken).collect()
+    };
+    let fetches: Vec<u64> = rounds.iter().flat_map(fetch).collect();
+    let p99 = |seen: &Seen| percentile(&seen.latencies, 99);
+    let seen_something = rounds.iter().filter_map(|seen| Some((p99(seen)?, seen)));
+    let best = seen_something.min_by(|(one, _), (other, _)| one.total_cmp(other));
+    let best = best.map(|(_, seen)| seen);
+    let median = |seen: &Seen| percentile(&seen.latencies, 50);
+    let pairs = rounds.iter().zip(poller);
+    let mut ratios: Vec<f64> = pairs
+        .filter_map(|(own, poller)| Some(median(own)? / median(poller)?))
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let total = length.as_secs_f64() * float(rounds.len() as u64);
+    let rate = |of: fn(&Seen) -> u64| float(rounds.iter().map(of).sum()) / total;
+    json!({
+        "wakeups_per_second": rate(|seen| seen.wakeups),
+        "changes_per_second": rate(|seen| seen.changes),
+        "latency_p50_us": percentile(&latencies, 50),
+        "latency_p99_us": percentile(&latencies, 99),
+        "woken_p50_us": percentile(&woken, 50),
+        "woken_p99_us": percentile(&woken, 99),
+        "fetch_p50_us": percentile(&fetches, 50),
+        "fetch_p99_us": percentile(&fetches, 99),
+        "best_p50_us": best.and_then(median),
+        "best_p99_us": best.and_then(p99),
+        "best_fetch_p99_us": best.and_then(|seen| percentile(&fetch(seen), 99)),
+        "ratio_to_poller": ratios.get(ratios.len() / 2),
+    })
+}
+
+/// The vblank that the head had last.
+fn last_vblank(head: &Head) -> MonotonicTime {
     let cadence = head.cadence();
-    let vblank = cadence.deadline(cadence.frame_at(now));
-    u64::try_from(now.saturating_since(vblank).as_nanos()).unwrap_or(u64::MAX)
+    cadence.deadline(cadence.frame_at(MonotonicTime::now()))
+}
+
+/// Waits until the display has something to do, and says when that was; none if it has not.
+fn wait(display: &Display, limit: Duration) -> Result<Option<MonotonicTime>, Failure> {
+    let mut fds = [PollFd::from_borrowed_fd(display.poll_fd(), PollFlags::IN)];
+    let ready = rustix::event::poll(&mut fds, Some(&Timespec::try_from(limit)?))?;
+    Ok((ready > 0).then(MonotonicTime::now))
 }
 
 /// A display that is told.
-fn told(display: &mut Display, head: &Head, length: Duration) -> Result<Seen, Failure> {
+fn told(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
+    let head = device.instance().head(HEAD).ok_or("no head")?;
+    let mut display = Display::open(Arc::new(device.head_view(HEAD)?), 0)?;
+    // The first picture is not one of a flip, and the one behind it may have waited for it.
+    for _ in 0..2 {
+        display.service(Wait::For(CHECK))?;
+    }
     let mut seen = Seen::default();
     let end = Instant::now() + length;
     let before = display.counters().wakeups;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
-        let change = display.service(Wait::For(left))?;
-        if change.picture != PictureChange::None {
-            seen.changes += 1;
-            seen.latencies.push(since_vblank(head));
+        let Some(woken) = wait(&display, left)? else {
+            break;
+        };
+        let vblank = last_vblank(head);
+        if display.service(Wait::No)?.picture != PictureChange::None {
+            seen.changed(vblank, Some(woken));
         }
     }
     seen.wakeups = display.counters().wakeups - before;
@@ -108,11 +182,11 @@ fn poller(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
     let end = Instant::now() + length;
     while Instant::now() < end {
         std::thread::sleep(POLL);
+        let (woken, vblank) = (MonotonicTime::now(), last_vblank(head));
         let picture = screenshot(&view)?;
         seen.wakeups += 1;
         if picture != before {
-            seen.changes += 1;
-            seen.latencies.push(since_vblank(head));
+            seen.changed(vblank, Some(woken));
             before = picture;
         }
     }
@@ -176,8 +250,7 @@ impl Viewer {
         while Instant::now() < end {
             if self.read()?.is_some() {
                 seen.wakeups += 1;
-                seen.changes += 1;
-                seen.latencies.push(since_vblank(head));
+                seen.changed(last_vblank(head), None);
                 self.ask(1)?;
             }
         }
@@ -185,30 +258,46 @@ impl Viewer {
     }
 }
 
-/// All three at the same time.
+/// A viewer that comes and goes, so that the server looks at nothing in other rounds.
+fn viewer(
+    address: SocketAddr,
+    device: &Arc<VgpuDevice>,
+    length: Duration,
+) -> Result<Seen, Failure> {
+    let head = device.instance().head(HEAD).ok_or("no head")?;
+    let mut viewer = Viewer::connect(address)?;
+    viewer.ask(0)?;
+    while viewer.read()?.is_none() {}
+    viewer.ask(1)?;
+    viewer.watch(head, length)
+}
+
+/// All ways in turn, in another order in each round.
 fn phase(
     device: &Arc<VgpuDevice>,
-    display: &mut Display,
-    viewer: &mut Viewer,
+    address: SocketAddr,
+    rounds: usize,
     length: Duration,
 ) -> Result<Value, Failure> {
-    let head = device.instance().head(HEAD).ok_or("no head")?;
-    let ended = |_| -> Failure { "a thread has panicked".into() };
-    let (told, poller, viewer) = std::thread::scope(|scope| -> Result<_, Failure> {
-        let poller = scope.spawn(|| poller(device, length));
-        let viewer = scope.spawn(|| viewer.watch(head, length));
-        let told = told(display, head, length)?;
-        Ok((
-            told,
-            poller.join().map_err(ended)??,
-            viewer.join().map_err(ended)??,
-        ))
-    })?;
-    Ok(json!({
-        "told": told.report(length),
-        "poller": poller.report(length),
-        "viewer": viewer.report(length),
-    }))
+    let mut all: [Vec<Seen>; 3] = Default::default();
+    for _ in 0..rounds {
+        let mut places = [0, 1, 2];
+        places.sort_by_key(|place| RandomState::new().hash_one(place));
+        for place in places {
+            all[place].push(match WAYS[place] {
+                "told" => told(device, length)?,
+                "poller" => poller(device, length)?,
+                _ => viewer(address, device, length)?,
+            });
+        }
+    }
+    let way = |place: usize| {
+        (
+            WAYS[place].to_owned(),
+            report(&all[place], &all[POLLER], length),
+        )
+    };
+    Ok(Value::Object((0..WAYS.len()).map(way).collect()))
 }
 
 fn float(number: u64) -> f64 {
@@ -221,20 +310,21 @@ fn float(number: u64) -> f64 {
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let (length, settle) = if has("--bench") {
-        (Duration::from_secs(10), SETTLE)
+    let (rounds, length, settle) = if has("--bench") {
+        (7, Duration::from_secs(2), SETTLE)
     } else {
-        (Duration::from_millis(300), CHECK)
+        (1, Duration::from_millis(300), CHECK)
     };
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let vgpu = VgpuType::find("medium").ok_or("no such type")?;
     let device = parent.create_device(&vgpu, None)?;
     let card = device.show_test_card(HEAD)?;
     let _vblanks = parent.scheduler().spawn()?;
-    let mut display = Display::open(Arc::new(device.head_view(HEAD)?), 0)?;
-    while display.frame().is_none() {
-        display.service(Wait::For(CHECK))?;
+    let mut first = Display::open(Arc::new(device.head_view(HEAD)?), 0)?;
+    while first.frame().is_none() {
+        first.service(Wait::For(CHECK))?;
     }
+    drop(first);
     let mut server = VncServer::bind(
         SocketAddr::from(([127, 0, 0, 1], 0)),
         Arc::new(device.head_view(HEAD)?),
@@ -250,19 +340,17 @@ fn main() -> Result<(), Failure> {
         }
         Ok(())
     });
-    let mut viewer = Viewer::connect(address)?;
-    viewer.ask(0)?;
-    let moving = phase(&device, &mut display, &mut viewer, length)?;
+    let moving = phase(&device, address, rounds, length)?;
     drop(card);
     std::thread::sleep(settle);
-    display.service(Wait::No)?;
-    let still = phase(&device, &mut display, &mut viewer, length)?;
+    let still = phase(&device, address, 1, length)?;
     over.store(true, Ordering::Relaxed);
     serving.join().map_err(|_| "the server has panicked")??;
 
     let report = json!({
         "bench": "display",
-        "phase_seconds": length.as_secs_f64(),
+        "rounds": rounds,
+        "round_seconds": length.as_secs_f64(),
         "moving": moving,
         "still": still,
     });
@@ -270,18 +358,20 @@ fn main() -> Result<(), Failure> {
         println!("{report}");
         return Ok(());
     }
-    println!("1280x800 at 60 Hz, phases of {length:?}");
-    let columns = "wakeups_per_second changes_per_second latency_p50_us latency_p99_us";
-    print!("{:<18}", "");
-    columns.split(' ').for_each(|column| print!("{column:>20}"));
-    println!();
+    println!("1280x800 at 60 Hz, {rounds} rounds of {length:?}");
+    let columns = "wakeups_per_second changes_per_second latency_p50_us latency_p99_us woken_p50_us \
+                   woken_p99_us fetch_p50_us fetch_p99_us best_p50_us best_p99_us \
+                   best_fetch_p99_us ratio_to_poller";
     for phase in ["moving", "still"] {
-        for way in ["told", "poller", "viewer"] {
-            print!("{:<18}", format!("{phase} {way}"));
-            for column in columns.split(' ') {
+        print!("{phase:<20}");
+        WAYS.iter().for_each(|way| print!("{way:>10}"));
+        println!();
+        for column in columns.split_whitespace() {
+            print!("{column:<20}");
+            for way in WAYS {
                 match report[phase][way][column].as_f64() {
-                    Some(number) => print!("{number:>20.1}"),
-                    None => print!("{:>20}", "-"),
+                    Some(number) => print!("{number:>10.1}"),
+                    None => print!("{:>10}", "-"),
                 }
             }
             println!();
