@@ -9,6 +9,8 @@ mod dependencies;
 mod design_tables;
 mod display;
 mod errno_table;
+mod display_overtaken;
+mod display_tearing;
 mod exact;
 mod explain;
 mod guest_rig;
@@ -79,6 +81,8 @@ fn main() -> ExitCode {
         dependencies::stories(),
         design_tables::stories(),
         display::stories(),
+        display_overtaken::stories(),
+        display_tearing::stories(),
         conformance::stories(),
         errno_table::stories(),
         exact::stories(),
