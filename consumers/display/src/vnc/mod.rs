@@ -1,4 +1,4 @@
-//! A VNC server: RFB 3.8 (RFC 6143), driven by what the display tells and what viewers ask.
+//! A VNC server: RFB 3.3 to 3.8 (RFC 6143), driven by what is shown and what viewers ask.
 //!
 //! ```text
 //!  socket ──bytes──► Session ──bytes──► socket      Session: no I/O, no clock
