@@ -13,6 +13,7 @@ mod hosting;
 mod latency;
 mod need;
 mod operator;
+mod quotas;
 mod refusals;
 mod report;
 mod serve;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         demo::stories(),
         latency::stories(),
         doctor::stories(),
+        quotas::stories(),
         refusals::stories(),
         vgpu::stories(),
         vgpu_clients::stories(),
