@@ -55,7 +55,7 @@ const FETCHES_MAX: u64 = 4;
 /// How often a loop looks whether it is over.
 const CHECK: Duration = Duration::from_millis(100);
 /// How long nothing may come before a story fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn stories() -> Vec<Trial> {
     vec![

@@ -31,7 +31,7 @@ use crate::world::message;
 use crate::world::on_both;
 
 /// How long one interrupt may take. Only a lost one comes near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn stories() -> Vec<Trial> {
     let mut stories = vec![

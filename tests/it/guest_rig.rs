@@ -33,7 +33,7 @@ use irqbroker_kvm::conformance::Serving;
 use irqbroker_kvm::conformance::VmShape;
 
 /// How long a guest may take to serve what has reached it. Only a broken one comes near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a guest is given to answer before a look whether its handler waits.
 const GLANCE: Duration = Duration::from_millis(10);

@@ -48,6 +48,7 @@ use libtest_mimic::Trial;
 use crate::manager_rig::GuestDriver;
 use crate::manager_rig::Rig;
 use crate::manager_rig::layout;
+use crate::manager_rig::story_time;
 use crate::manager_rig::vector;
 use crate::need::Need;
 use crate::need::story;
@@ -107,8 +108,7 @@ fn storm(world: &dyn World) -> anyhow::Result<()> {
     };
     settle()?;
     ensure!(state(&guest, 0) == Some(DeliveryState::Bypass));
-    // Far from the clock the service loop goes by, which must not look by itself.
-    let mut now = Instant::now() + Duration::from_secs(3600);
+    let mut now = story_time();
     manager.look(now);
     // Twice the limit for half a second.
     (0..1000).for_each(|_| head.signal());
@@ -173,8 +173,7 @@ fn host_count() -> anyhow::Result<()> {
     rig.guest.enable_msix([(0, message(vector(0)))]);
     rig.settle(&world)?;
     ensure!(state(&rig.guest, 0) == Some(DeliveryState::Bypass));
-    // Far from the clock the service loop goes by, which must not look by itself.
-    let mut now = Instant::now() + Duration::from_secs(3600);
+    let mut now = story_time();
     let mut second = |interrupts: u64| {
         host.0.fetch_add(interrupts, Ordering::Relaxed);
         now += Duration::from_secs(1);

@@ -32,6 +32,7 @@ use libtest_mimic::Trial;
 use crate::manager_rig::GuestDriver;
 use crate::manager_rig::Rig;
 use crate::manager_rig::layout;
+use crate::manager_rig::story_time;
 use crate::need::Need;
 use crate::need::story;
 use crate::world::KvmWorld;
@@ -318,9 +319,10 @@ fn no_eoi() -> anyhow::Result<()> {
         let delivery = rig.guest.0.explain_line().delivery;
         delivery.map(|delivery| delivery.reason)
     };
+    let now = story_time();
+    vm.manager.look(now);
     rig.sim.assert_line(IrqIndex::INTX);
     vm.expect("assert", &[HIGH])?;
-    let now = std::time::Instant::now();
     vm.manager.look(now);
     ensure!(reason() == Some(Reason::NoResample));
     vm.manager.look(now + patience);

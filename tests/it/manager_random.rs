@@ -267,7 +267,7 @@ fn concurrent_round(rig: &Rig, world: &dyn World, events: u64) -> anyhow::Result
             rig.guest.unmask(0);
         }
     });
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     // One event at least, whatever merged; none is left that the guest will ever be told of.
     loop {
         world.settle()?;

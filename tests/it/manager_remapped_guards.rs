@@ -21,6 +21,7 @@ use crate::manager_remapped_rig::BYPASS;
 use crate::manager_remapped_rig::Behind;
 use crate::manager_remapped_rig::Setting;
 use crate::manager_remapped_rig::UNTRANSLATED;
+use crate::manager_rig::story_time;
 use crate::manager_rig::vector;
 use crate::need::Need;
 use crate::need::story;
@@ -41,11 +42,6 @@ pub(crate) fn stories() -> Vec<Trial> {
     stories
 }
 
-/// A time far from the clock the service loop goes by, which must not look by itself.
-fn far() -> Instant {
-    Instant::now() + Duration::from_secs(3600)
-}
-
 fn storm(world: &dyn World) -> anyhow::Result<()> {
     const LIMIT: u32 = 1000;
     let setting = Setting {
@@ -60,7 +56,7 @@ fn storm(world: &dyn World) -> anyhow::Result<()> {
     behind.enable(1);
     behind.rig.settle(world)?;
     ensure!(behind.state(0)? == UNTRANSLATED);
-    let mut now = far();
+    let mut now = story_time();
     manager.look(now);
     // Twice the limit for half a second, each of them a fault.
     for _ in 0..1000 {
@@ -128,7 +124,7 @@ fn overflow() -> anyhow::Result<()> {
 
     // Relayed for want of a GSI, and not tried again with each interrupt.
     let events = behind.rig.manager.registry().subscribe(64);
-    let mut now = far();
+    let mut now = story_time();
     let mut look = || {
         now += Duration::from_millis(100);
         behind.rig.manager.look(now);

@@ -85,7 +85,7 @@ fn threads(world: &dyn World) -> anyhow::Result<()> {
 }
 
 /// How long the others may take. Only an event that is lost takes it all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One of two vectors that an entry goes between, each entry having its own.
 fn place(index: u16, of: u16) -> Vector {

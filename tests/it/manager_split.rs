@@ -64,7 +64,7 @@ const GSI: Gsi = Gsi(20);
 const PINS: u8 = 24;
 /// Trigger mode level, asserted (Intel SDM 3A, 12.11.2).
 const LEVEL: u32 = 1 << 15 | 1 << 14;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Devices whose lines the guest's handler has still to serve, the next one last.
 #[derive(Debug, Default)]

@@ -20,6 +20,7 @@ use irqbroker_vfio::abi::IrqIndex;
 use libtest_mimic::Trial;
 
 use crate::manager_rig::Rig;
+use crate::manager_rig::story_time;
 use crate::need::Need;
 use crate::need::story;
 use crate::world::LEVEL_PIN;
@@ -82,7 +83,7 @@ impl Forwarded {
         let rig = Rig::with(&world, 1, device(), options)?;
         rig.guest.0.route_intx(Some(LEVEL_PIN.gsi))?;
         rig.settle(&world)?;
-        let now = Instant::now() + Duration::from_secs(3600);
+        let now = story_time();
         let mut line = Self {
             world,
             rig,

@@ -42,7 +42,7 @@ use crate::posted_guest::to_both;
 use crate::posted_soak;
 
 /// How long an interrupt may take. Only a broken guest comes near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Requester id of the device.
 const DEVICE: Rid = Rid(1 << 3);
 

@@ -31,7 +31,7 @@ use irqbroker_guest::Served;
 use irqbroker_guest::Sleep;
 
 /// How long a guest may take to serve what has reached it. Only a broken one comes near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Processors that the vCPU moves between.
 pub(crate) const PROCESSORS: u16 = 2;

@@ -41,7 +41,7 @@ const EVENTS_VARIABLE: &str = "IRQBROKER_POSTED_EVENTS";
 /// Even ones are fed by a call, odd ones by an eventfd.
 const LINKS: usize = 8;
 /// How long the relay may take to empty all eventfds. Only one that forgot an event comes near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Requester id of the device, 00:01.0.
 const DEVICE: Rid = Rid(1 << 3);
 

@@ -32,7 +32,7 @@ const EVENTS_VARIABLE: &str = "IRQBROKER_REMAPPED_EVENTS";
 /// Even ones are masked at the source, odd ones by detaching.
 const LINKS: u16 = 8;
 /// How long the relay may take to empty all eventfds. Only one that forgot an event comes near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn stories() -> Vec<Trial> {
     on_both_split(

@@ -36,7 +36,7 @@ use crate::need::Need;
 use crate::need::story;
 
 /// How long a guest may take to serve what has reached it. Only a broken one comes near.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// GSIs kept for the pins of a user-space IOAPIC, as many as a PC's has.
 const SPLIT_PINS: u8 = 24;

@@ -81,6 +81,7 @@ impl Shared {
 
     /// Looks at all there is.
     pub(super) fn look_at_all(&self, now: Instant) {
+        let now = self.time(now);
         let counts = self.options.counts.as_ref();
         let mut found = Found {
             counts: counts.map(|counts| counts.read()).unwrap_or_default(),
@@ -233,7 +234,7 @@ impl Function {
             let per_second = match source.signalled().or_else(counted) {
                 Some(count) => link.meter.measure(now, count),
                 None if relayed => link.meter.measure(now, snapshot.counters.claimed),
-                None => link.meter.fade(),
+                None => link.meter.fade(now),
             };
             self.guard(now, link, &snapshot, per_second);
             found.stormy |= link.storm.is_some();

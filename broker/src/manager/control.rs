@@ -213,7 +213,8 @@ impl Manager {
     }
 
     /// Looks now at what [`service`](Self::service) looks at every [interval]: rates, faults and
-    /// lines, `now` being the time it takes rates by.
+    /// lines, `now` being the time it takes rates by. An embedder whose clock is ahead of ours may
+    /// say so: no later look goes by an earlier time.
     ///
     /// [interval]: ManagerOptions::interval
     pub fn look(&self, now: Instant) {

@@ -6,7 +6,8 @@ use std::time::Instant;
 /// Measures a rate from a counter that is looked at now and then.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Meter {
-    last: Option<(Instant, u64)>,
+    /// When it was looked at, and the count if somebody counted.
+    last: Option<(Instant, Option<u64>)>,
     per_second: u64,
 }
 
@@ -14,13 +15,13 @@ impl Meter {
     /// The rate since the counter was looked at before; the old one if that was just now.
     pub(super) fn measure(&mut self, now: Instant, count: u64) -> u64 {
         match self.last {
-            Some((then, _)) if now <= then => return self.per_second,
-            Some((then, before)) => {
+            Some((then, Some(_))) if now <= then => return self.per_second,
+            Some((then, Some(before))) => {
                 self.per_second = rate(count.saturating_sub(before), now - then);
             }
-            None => {}
+            Some((_, None)) | None => {}
         }
-        self.last = Some((now, count));
+        self.last = Some((now, Some(count)));
         self.per_second
     }
 
@@ -28,9 +29,11 @@ impl Meter {
     ///
     /// So an interrupt that the kernel has delivered for long is taken for a quiet one, and is
     /// measured again once it has had to make room.
-    pub(super) fn fade(&mut self) -> u64 {
-        self.last = None;
-        self.per_second /= 2;
+    pub(super) fn fade(&mut self, now: Instant) -> u64 {
+        if self.last.is_none_or(|(then, _)| then < now) {
+            self.per_second /= 2;
+        }
+        self.last = Some((now, None));
         self.per_second
     }
 
@@ -57,7 +60,12 @@ mod tests {
         let later = start + Duration::from_millis(100);
         assert_eq!(meter.measure(later, 1050), 500);
         assert_eq!(meter.measure(later, 9999), 500);
-        assert_eq!(meter.fade(), 250);
+        // Once a look, however often it is asked at that time.
+        assert_eq!(meter.fade(later), 500);
+        let later = later + Duration::from_millis(100);
+        assert_eq!(meter.fade(later), 250);
+        assert_eq!(meter.fade(later), 250);
         assert_eq!(meter.measure(later, 5), 250);
+        assert_eq!(meter.measure(later + Duration::from_secs(1), 45), 40);
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) asserted: Mutex<Vec<Weak<Function>>>,
     /// A vector is held down. Relaxed: whoever misses it sees it a round later.
     pub(super) stormy: AtomicBool,
+    /// The latest time that a look went by. A leaf.
+    latest: Mutex<Option<Instant>>,
     /// By name. Nothing is taken inside.
     functions: Mutex<BTreeMap<String, Arc<Function>>>,
     /// Taken under a function's lock, and held across calls of the embedder's driver.
@@ -54,6 +56,7 @@ impl Shared {
             alarm,
             asserted: Mutex::default(),
             stormy: AtomicBool::new(false),
+            latest: Mutex::default(),
             functions: Mutex::default(),
             lines: Mutex::new(SharedLines::new(options.lines.clone())),
             options,
@@ -78,6 +81,15 @@ impl Shared {
     /// Whether the kernel forwards levels and their EOIs.
     pub(super) fn has_resample(&self) -> bool {
         self.domain.capabilities().resample_obstacle().is_none()
+    }
+
+    /// The time for a look: time does not run backwards, even where the embedder's clock is ahead
+    /// of ours.
+    pub(super) fn time(&self, now: Instant) -> Instant {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = latest.map_or(now, |latest| latest.max(now));
+        *latest = Some(now);
+        now
     }
 
     /// Something is not as it should be: the service loop looks after it before long.

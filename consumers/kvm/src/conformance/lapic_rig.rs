@@ -56,7 +56,7 @@ const LEVEL: u64 = 1 << 15;
 const MASKED: u64 = 1 << 16;
 
 /// Longer than any work item of the kernel waits; only a broken kernel gets there.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The vector of the events that `settle` waits for.
 const BARRIER: Vector = Vector(0xe0);
