@@ -190,6 +190,12 @@ impl SimVm {
         self.state().script.calls().to_vec()
     }
 
+    /// The calls since the last time they were taken, which are kept no longer.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<SimCall> {
+        self.state().script.take_calls()
+    }
+
     /// The next call of this kind fails, and does nothing.
     pub fn fail_next(&self, kind: SimCallKind, errno: KvmErrno) {
         self.fail_nth(kind, 0, errno);

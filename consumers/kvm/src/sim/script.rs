@@ -77,6 +77,10 @@ impl Script {
         &self.calls
     }
 
+    pub(super) fn take_calls(&mut self) -> Vec<SimCall> {
+        std::mem::take(&mut self.calls)
+    }
+
     pub(super) fn fail(&mut self, kind: SimCallKind, skip: usize, errno: KvmErrno) {
         self.failures.push(Failure { kind, skip, errno });
     }
