@@ -268,10 +268,8 @@ fn explain() -> anyhow::Result<()> {
         let explanation: Explanation = client.ask(&Request::Explain(Explain { link }))?;
         ensure!(explanation.row.reason_code == code, "{explanation:?}");
         ensure!(!explanation.causes.is_empty(), "{explanation:?}");
-        let helps = explanation
-            .causes
-            .iter()
-            .any(|cause| cause.remedy.is_some());
+        let mut causes = explanation.causes.iter();
+        let helps = causes.any(|cause| cause.remedy.is_some());
         ensure!(helps == (code != ReasonCode::Best), "{explanation:?}");
         states.push(explanation.row.state);
         Ok(())
@@ -293,14 +291,11 @@ fn explain() -> anyhow::Result<()> {
         let reason = Reason::new(code, "so it is");
         if state == State::Bypass {
             let outcome = Outcome::Done { state, reason };
-            ask(
-                &mut client,
-                &Request::Answer(Answer {
-                    instruction,
-                    outcome,
-                }),
-                &[],
-            )?;
+            let answer = Answer {
+                instruction,
+                outcome,
+            };
+            ask(&mut client, &Request::Answer(answer), &[])?;
         } else {
             let report = ConsumerReport {
                 state: Some(state),
