@@ -1,4 +1,6 @@
-//! The vblanks and flips of our vGPU, through QEMU's vfio-user-pci and this machine's vfio-pci, to the nested guest.
+//! The vblanks and flips of our vGPU, through vfio-user and vfio-pci to a nested guest.
+//!
+//! vfio-user is QEMU's, vfio-pci this machine's.
 
 use std::cell::Cell;
 use std::time::Duration;
