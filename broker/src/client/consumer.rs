@@ -31,6 +31,7 @@ use irqbroker_protocol::Name;
 use irqbroker_protocol::RegisterConsumer;
 
 use super::event_fd::move_events;
+use super::event_fd::signal;
 use super::event_fd::take;
 use super::producer::RemoteProducer;
 use super::reason;
@@ -48,6 +49,8 @@ pub(super) struct OwnConsumer {
     pub(super) masked: bool,
     /// Its place in the claim record.
     pub(super) slot: Option<u32>,
+    /// An interrupt may be in service from now on: events have been anybody's to deliver.
+    delivers: bool,
     /// The link in this process. In this order they are taken apart.
     bound: Option<(ConsumerHandle, ProducerHandle)>,
 }
@@ -75,6 +78,7 @@ impl OwnConsumer {
             attached: None,
             masked: false,
             slot: None,
+            delivers: false,
             bound: None,
         };
         let own = new.own.clone();
@@ -161,6 +165,7 @@ impl OwnConsumer {
             return Err(refused);
         }
         self.attached = Some(event);
+        self.make_up_for_eoi();
         let delivery = self.delivery().and_then(reason::delivery);
         Ok(delivery.unwrap_or_else(|| wire::Delivery {
             state: wire::State::Bypass,
@@ -176,6 +181,18 @@ impl OwnConsumer {
         let relayed = self.relayed();
         if let Err(error) = self.bind(registry, own, relayed) {
             tracing::error!(consumer = %self.name, %error, "own eventfd could not be taken again");
+        }
+        self.make_up_for_eoi();
+    }
+
+    /// With the last resample irqfd of a line the kernel forgets the EOI that was to come
+    /// (`irqfd_resampler_shutdown`), and its source would stay masked for good. One unmask too many
+    /// does no harm: a line that is still asserted fires again, another does not.
+    fn make_up_for_eoi(&mut self) {
+        if std::mem::replace(&mut self.delivers, true)
+            && let Some(resample) = &self.resample
+        {
+            signal(resample);
         }
     }
 

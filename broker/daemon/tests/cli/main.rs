@@ -20,15 +20,18 @@ mod serve;
 mod serve_death;
 mod serve_flood;
 mod serve_input;
+mod serve_level;
 mod serve_life;
 mod serve_moves;
 mod serve_peers;
+mod serve_python;
 mod serve_rig;
 mod service;
 mod terminal;
 mod vgpu;
 mod vgpu_clients;
 mod viewer;
+mod vmm;
 mod vnc;
 mod watch;
 
@@ -38,6 +41,9 @@ use libtest_mimic::Arguments;
 use libtest_mimic::Trial;
 
 fn main() -> ExitCode {
+    if let Some(ended) = vmm::in_this_process() {
+        return ended;
+    }
     let mut arguments = Arguments::from_args();
     // Side by side, the spinning device of one story would make the vblanks of another late.
     arguments.test_threads.get_or_insert(1);
@@ -60,9 +66,11 @@ fn main() -> ExitCode {
         serve_death::stories(),
         serve_flood::stories(),
         serve_input::stories(),
+        serve_level::stories(),
         serve_life::stories(),
         serve_moves::stories(),
         serve_peers::stories(),
+        serve_python::stories(),
     ]
     .into_iter()
     .flatten()

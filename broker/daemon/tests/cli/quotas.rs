@@ -1,6 +1,7 @@
 //! What one user may take of a daemon: beyond it a refusal, and nobody else is the worse.
 
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
@@ -8,6 +9,8 @@ use irqbroker_protocol::Client;
 use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
+use irqbroker_protocol::Side;
+use irqbroker_protocol::Unregister;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -16,7 +19,10 @@ use crate::daemon::Pair;
 use crate::daemon::STRICT;
 use crate::need::Need;
 use crate::need::story;
+use crate::serve_rig::PATIENCE;
+use crate::serve_rig::ask;
 use crate::serve_rig::eventfd;
+use crate::serve_rig::name;
 use crate::serve_rig::producer;
 
 pub(crate) fn stories() -> Vec<Trial> {
@@ -30,6 +36,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "requests_of_a_uid_are_limited_a_second",
             Need::Nothing,
             rate,
+        ),
+        story(
+            "memory_of_a_uid_is_limited_whatever_it_is_for",
+            Need::Nothing,
+            memory,
         ),
     ]
 }
@@ -67,6 +78,50 @@ fn holdings() -> anyhow::Result<()> {
     })?;
     let mut third = daemon.connect(&[Scope::Producer])?;
     ensure!(fill(&mut third, "third")? == (5, ErrorCode::QuotaExceeded));
+    pair.deliver()
+}
+
+fn memory() -> anyhow::Result<()> {
+    // Far more for each connection than for all of them.
+    let daemon = Daemon::start(&format!(
+        "quotas.memory_kib = 64\nquotas.backlog_kib = 1000000\n{STRICT}"
+    ))?;
+    // Two objects of 64.
+    let pair = Pair::register(&daemon, "others")?;
+    let mut first = daemon.connect(&[Scope::Producer])?;
+    ensure!(fill(&mut first, "first")? == (62, ErrorCode::QuotaExceeded));
+    let mut second = daemon.connect(&[Scope::Producer])?;
+    ensure!(fill(&mut second, "second")? == (0, ErrorCode::QuotaExceeded));
+    pair.deliver()?;
+    drop(first);
+    daemon.until(&["links"], |links| {
+        links["links"]
+            .as_array()
+            .is_some_and(|rows| rows.len() == 1)
+    })?;
+    // Somebody who is told of every change and reads nothing.
+    let mut deaf = daemon.connect(&[Scope::Operator])?;
+    deaf.ask::<Value>(&Request::Watch)?;
+    let connections = |daemon: &Daemon| -> anyhow::Result<u64> {
+        let mut client = daemon.connect(&[Scope::ReadOnly])?;
+        let status: irqbroker_protocol::Status = client.ask(&Request::Status)?;
+        Ok(u64::try_from(status.connections)?)
+    };
+    let before = connections(&daemon)?;
+    let until = Instant::now() + PATIENCE;
+    let register = Request::RegisterProducer(producer("seen")?);
+    let unregister = Request::Unregister(Unregister {
+        side: Side::Producer,
+        name: name("seen.producer")?,
+    });
+    let event = eventfd()?;
+    while connections(&daemon)? >= before {
+        ensure!(Instant::now() < until, "it is still connected");
+        for _ in 0..100 {
+            ask(&mut second, &register, &[&event])?;
+            ask(&mut second, &unregister, &[])?;
+        }
+    }
     pair.deliver()
 }
 

@@ -73,7 +73,6 @@ pub(crate) fn stories() -> Vec<Trial> {
             nothing,
             pass_on,
         ),
-        story("serve_is_spoken_to_by_a_python_client", nothing, python),
     ]
 }
 
@@ -380,19 +379,5 @@ fn pass_on() -> anyhow::Result<()> {
             _ => {}
         }
     }
-    Ok(())
-}
-
-fn python() -> anyhow::Result<()> {
-    let daemon = Daemon::start("python.sock")?;
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.py");
-    let output = std::process::Command::new("python3")
-        .args([example, &daemon.socket])
-        .output()
-        .context("python3")?;
-    ensure!(output.status.success(), "{output:?}");
-    let line: Value = serde_json::from_slice(&output.stdout)?;
-    ensure!(line["delivered"] == line["produced"], "{line}");
-    ensure!(line["state"] == "relay", "{line}");
     Ok(())
 }

@@ -1,6 +1,8 @@
 use super::*;
 
+use irqbroker_core::Gsi;
 use irqbroker_core::MsiMessage;
+use irqbroker_core::Vector;
 use irqbroker_kvm::DestinationIds;
 use irqbroker_kvm::EmbedderRoutes;
 use irqbroker_kvm::KvmErrno;
@@ -21,6 +23,10 @@ const MESSAGE: MsiMessage = MsiMessage {
 
 /// EBUSY: another irqfd holds the eventfd.
 const BUSY: KvmErrno = KvmErrno(16);
+
+/// A pin the guest has programmed for a level.
+const PIN: Gsi = Gsi(20);
+const PIN_VECTOR: Vector = Vector(0x61);
 
 struct Rig {
     vm: Arc<SimVm>,
@@ -45,13 +51,51 @@ impl Rig {
         }
     }
 
+    /// With a level line in place of a message.
+    fn level() -> Self {
+        let vm = SimHost::default().vm(VmShape::PC);
+        vm.program_pin(PIN.0, PIN_VECTOR, Trigger::Level);
+        let seam: Arc<SimVm> = Arc::clone(&vm);
+        let domain = VmDomain::new(seam, EmbedderRoutes::pc_pins(), DestinationIds::Bits8).unwrap();
+        let registry = Registry::new().unwrap();
+        let names = (Name::new("c").unwrap(), Some(Name::new("l").unwrap()));
+        let own = fresh().unwrap().unwrap();
+        let pin = domain.pin("pin", PIN).unwrap();
+        let consumer = OwnConsumer::new(&registry, names, own, pin).unwrap();
+        Self {
+            vm,
+            registry,
+            consumer,
+        }
+    }
+
+    /// Interrupts the pin has delivered.
+    fn pin_delivered(&self) -> u64 {
+        self.vm.pump();
+        self.vm.delivered(PIN_VECTOR)
+    }
+
+    /// The guest ends the pin's interrupt; how often the source is told to unmask.
+    fn unmasks_after_eoi(&self) -> u64 {
+        self.vm.eoi(PIN);
+        self.unmasks()
+    }
+
+    fn unmasks(&self) -> u64 {
+        take(self.consumer.resample.as_ref().unwrap())
+    }
+
     fn attach(&mut self, event: &Token) -> Result<wire::Delivery, wire::Reason> {
+        let level = self.consumer.resample.is_some();
         let attach = Attach {
             instruction: InstructionId(1),
             consumer: Name::new("c").unwrap(),
             producer: Name::new("p").unwrap(),
-            trigger: wire::Trigger::Edge,
-            automasked: false,
+            trigger: match level {
+                true => wire::Trigger::Level,
+                false => wire::Trigger::Edge,
+            },
+            automasked: level,
             source_id: None,
             host_irq: None,
         };
@@ -80,10 +124,6 @@ impl Rig {
         self.vm.pump();
         self.vm.delivered_message(MESSAGE)
     }
-}
-
-fn signal(event: &Token) {
-    rustix::io::write(event, &1u64.to_ne_bytes()).unwrap();
 }
 
 #[test]
@@ -153,4 +193,34 @@ fn attach_to_another_producer_lets_go_of_the_first() {
     signal(&second);
     assert_eq!(rig.delivered(), 1);
     assert_eq!(first.pending().unwrap(), 1);
+}
+
+#[test]
+fn attached_line_unmasks_its_source_once_per_eoi() {
+    let (mut rig, source) = (Rig::level(), fresh().unwrap().unwrap());
+    let delivery = rig.attach(&source).unwrap();
+    assert_eq!(delivery.state, wire::State::Bypass);
+    assert_eq!(rig.unmasks(), 0, "nothing has been in service");
+    for round in 1..4 {
+        signal(&source);
+        assert_eq!((rig.pin_delivered(), rig.unmasks()), (round, 0));
+        assert_eq!(rig.unmasks_after_eoi(), 1);
+    }
+}
+
+#[test]
+fn line_that_moves_while_it_is_served_unmasks_its_source_all_the_same() {
+    let (mut rig, source) = (Rig::level(), fresh().unwrap().unwrap());
+    rig.attach(&source).unwrap();
+    signal(&source);
+    assert_eq!(rig.pin_delivered(), 1);
+    rig.consumer.detach(&rig.registry);
+    assert!(rig.unmasks() + rig.unmasks_after_eoi() > 0, "stuck");
+    // Relayed, as the daemon does, and back.
+    signal(&rig.consumer.own.clone());
+    assert_eq!(rig.pin_delivered(), 2);
+    rig.attach(&source).unwrap();
+    assert!(rig.unmasks() + rig.unmasks_after_eoi() > 0, "stuck");
+    signal(&source);
+    assert_eq!((rig.pin_delivered(), rig.unmasks_after_eoi()), (3, 1));
 }
