@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
+use irqbroker_protocol::Batch;
 use irqbroker_protocol::Client;
 use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Request;
@@ -24,6 +25,7 @@ use crate::serve_rig::ask;
 use crate::serve_rig::eventfd;
 use crate::serve_rig::name;
 use crate::serve_rig::producer;
+use crate::serve_rig::refused;
 
 pub(crate) fn stories() -> Vec<Trial> {
     vec![
@@ -125,14 +127,33 @@ fn memory() -> anyhow::Result<()> {
     pair.deliver()
 }
 
+/// Requests a second of the story about them.
+const RATE: usize = 50;
+
 fn rate() -> anyhow::Result<()> {
-    let daemon = Daemon::start(&format!("quotas.requests_per_second = 50\n{STRICT}"))?;
+    let daemon = Daemon::start(&format!("quotas.requests_per_second = {RATE}\n{STRICT}"))?;
     let pair = Pair::register(&daemon, "others")?;
     let mut client = daemon.connect(&[Scope::Producer])?;
-    let (done, code) = fill(&mut client, "first")?;
-    ensure!(code == ErrorCode::RateExceeded, "{code:?} after {done}");
-    // As many at once as in a second, and some more while they are asked on a slow machine.
-    ensure!(done < 1000, "{done}");
+    let report = || {
+        let name = name("nobody")?;
+        anyhow::Ok(Request::Unregister(Unregister {
+            side: Side::Producer,
+            name,
+        }))
+    };
+    let batch = |count: usize| {
+        let requests = (0..count).map(|_| report()).collect::<anyhow::Result<_>>();
+        anyhow::Ok(Request::Batch(Batch {
+            requests: requests?,
+        }))
+    };
+    // More than a second's worth at once, however long nobody has asked.
+    ensure!(refused(&mut client, &batch(RATE + 1)?, &[])? == ErrorCode::RateExceeded);
+    // As many as that in time, and then it is about what was asked.
+    let until = Instant::now() + PATIENCE;
+    while refused(&mut client, &batch(RATE)?, &[])? != ErrorCode::UnknownName {
+        ensure!(Instant::now() < until, "the rate never recovers");
+    }
     // What is matched needs no request.
     pair.deliver()
 }

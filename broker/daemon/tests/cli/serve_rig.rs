@@ -36,8 +36,8 @@ use rustix::process::Signal;
 use crate::command::fresh_path;
 use crate::command::irqbroker;
 
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything takes on a busy machine; only what is broken takes so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running daemon; it ends with the story.
 pub(crate) struct Daemon {
