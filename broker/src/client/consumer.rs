@@ -5,6 +5,7 @@
 //! producer's the daemon is out of the path, and may die.
 
 use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use irqbroker_core::Consumer;
@@ -28,6 +29,7 @@ use irqbroker_protocol::Attach;
 use irqbroker_protocol::ConsumerReport;
 use irqbroker_protocol::ConsumerTakes;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::ReasonCode;
 use irqbroker_protocol::RegisterConsumer;
 
 use super::event_fd::move_events;
@@ -138,16 +140,19 @@ impl OwnConsumer {
         &mut self,
         registry: &Registry,
         attach: &Attach,
-        event: Token,
+        event: OwnedFd,
     ) -> Result<wire::Delivery, wire::Reason> {
         let producer = RemoteProducer {
             name: attach.producer.to_string(),
             info: info(attach),
         };
         if let Delivers::Relay(why) = self.consumer.answer(&producer.info).delivers {
-            self.detach(registry);
-            return Err(reason::reason(why));
+            return Err(self.decline(registry, reason::reason(why)));
         }
+        let Ok(event) = Token::adopt(event) else {
+            let text = "what came with the instruction is no eventfd";
+            return Err(self.decline(registry, wire::Reason::new(ReasonCode::Declined, text)));
+        };
         self.unbind();
         // Events the daemon has relayed and nobody has taken yet: the new eventfd delivers them, or
         // keeps them where the consumer is masked.
@@ -171,6 +176,15 @@ impl OwnConsumer {
             state: wire::State::Bypass,
             reason: reason::reason(Reason::Best),
         }))
+    }
+
+    /// Stays with its own eventfd, or takes it again: the relay brings events from now on.
+    fn decline(&mut self, registry: &Registry, why: wire::Reason) -> wire::Reason {
+        match self.attached {
+            Some(_) => self.detach(registry),
+            None => self.delivers = true,
+        }
+        why
     }
 
     /// Takes its own eventfd again. What stands in the producer's stays there.

@@ -150,10 +150,9 @@ impl ControlClient {
 
     fn attach(&mut self, attach: &Attach, fd: Option<OwnedFd>) {
         let registry = self.registry.clone();
-        let event = fd.and_then(|fd| Token::of(fd).ok());
-        let attached = match (self.consumers.get_mut(&attach.consumer), event) {
+        let attached = match (self.consumers.get_mut(&attach.consumer), fd) {
             (Some(consumer), Some(event)) => consumer.attach(&registry, attach, event),
-            _ => Err(declined("the consumer has left, or the eventfd is none")),
+            _ => Err(declined("the consumer has left, or no eventfd came")),
         };
         self.note(ClientEvent::Bound {
             name: attach.consumer.clone(),

@@ -1,6 +1,7 @@
 //! What one user may take of a daemon: beyond it a refusal, and nobody else is the worse.
 
 use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -46,6 +47,10 @@ pub(crate) fn stories() -> Vec<Trial> {
         ),
     ]
 }
+
+/// Changes of which any hundred tell a watcher more than 10 KiB: far more than 64 KiB and a socket's
+/// buffer hold.
+const CHANGES: usize = 20_000;
 
 /// Registers producers until one is refused; how many were not, and the refusal.
 fn fill(client: &mut Client, prefix: &str) -> anyhow::Result<(usize, ErrorCode)> {
@@ -101,30 +106,58 @@ fn memory() -> anyhow::Result<()> {
             .as_array()
             .is_some_and(|rows| rows.len() == 1)
     })?;
-    // Somebody who is told of every change and reads nothing.
+    // Somebody who is told of every change and reads nothing: what waits for it leaves no room, or it is
+    // dropped, whichever comes first.
     let mut deaf = daemon.connect(&[Scope::Operator])?;
     deaf.ask::<Value>(&Request::Watch)?;
-    let connections = |daemon: &Daemon| -> anyhow::Result<u64> {
-        let mut client = daemon.connect(&[Scope::ReadOnly])?;
-        let status: irqbroker_protocol::Status = client.ask(&Request::Status)?;
-        Ok(u64::try_from(status.connections)?)
-    };
     let before = connections(&daemon)?;
-    let until = Instant::now() + PATIENCE;
     let register = Request::RegisterProducer(producer("seen")?);
     let unregister = Request::Unregister(Unregister {
         side: Side::Producer,
         name: name("seen.producer")?,
     });
     let event = eventfd()?;
-    while connections(&daemon)? >= before {
-        ensure!(Instant::now() < until, "it is still connected");
-        for _ in 0..100 {
-            ask(&mut second, &register, &[&event])?;
-            ask(&mut second, &unregister, &[])?;
+    let mut changes = 0;
+    loop {
+        if let Some(code) = refusal(&mut second, &register, &event)? {
+            ensure!(code == ErrorCode::QuotaExceeded, "{code}");
+            break;
         }
+        ask(&mut second, &unregister, &[])?;
+        changes += 1;
+        if changes % 100 == 0 && connections(&daemon)? < before {
+            break;
+        }
+        ensure!(changes < CHANGES, "there is no limit");
+    }
+    pair.deliver()?;
+    drop(deaf);
+    let until = Instant::now() + PATIENCE;
+    while refusal(&mut second, &register, &event)?.is_some() {
+        ensure!(Instant::now() < until, "the memory is not given back");
     }
     pair.deliver()
+}
+
+fn connections(daemon: &Daemon) -> anyhow::Result<usize> {
+    let mut client = daemon.connect(&[Scope::ReadOnly])?;
+    let status: irqbroker_protocol::Status = client.ask(&Request::Status)?;
+    Ok(status.connections)
+}
+
+/// Why a request is refused, if it is.
+fn refusal(
+    client: &mut Client,
+    request: &Request,
+    event: &OwnedFd,
+) -> anyhow::Result<Option<ErrorCode>> {
+    match client.request::<Value>(request, &[event.as_fd()]) {
+        Ok(_) => Ok(None),
+        Err(error) => {
+            let refusal = error.refusal().with_context(|| format!("{error:?}"))?;
+            Ok(Some(refusal.code))
+        }
+    }
 }
 
 /// Requests a second of the story about them.
