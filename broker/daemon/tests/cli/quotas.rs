@@ -6,9 +6,14 @@ use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
+use irqbroker_protocol::Answer;
 use irqbroker_protocol::Batch;
 use irqbroker_protocol::Client;
+use irqbroker_protocol::ConsumerTakes;
 use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::Outcome;
+use irqbroker_protocol::Reason;
+use irqbroker_protocol::ReasonCode;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
 use irqbroker_protocol::Side;
@@ -23,6 +28,8 @@ use crate::need::Need;
 use crate::need::story;
 use crate::serve_rig::PATIENCE;
 use crate::serve_rig::ask;
+use crate::serve_rig::attach_notice;
+use crate::serve_rig::consumer;
 use crate::serve_rig::eventfd;
 use crate::serve_rig::name;
 use crate::serve_rig::producer;
@@ -167,7 +174,7 @@ fn rate() -> anyhow::Result<()> {
     let daemon = Daemon::start(&format!("quotas.requests_per_second = {RATE}\n{STRICT}"))?;
     let pair = Pair::register(&daemon, "others")?;
     let mut client = daemon.connect(&[Scope::Producer])?;
-    let report = || {
+    let withdrawal = || {
         let name = name("nobody")?;
         anyhow::Ok(Request::Unregister(Unregister {
             side: Side::Producer,
@@ -175,11 +182,34 @@ fn rate() -> anyhow::Result<()> {
         }))
     };
     let batch = |count: usize| {
-        let requests = (0..count).map(|_| report()).collect::<anyhow::Result<_>>();
+        let requests = (0..count)
+            .map(|_| withdrawal())
+            .collect::<anyhow::Result<_>>();
         anyhow::Ok(Request::Batch(Batch {
             requests: requests?,
         }))
     };
+    // Told to attach, and answers after the rate is used up, at least on a machine that asks fast.
+    let (mut vmm, sink) = (daemon.connect(&[Scope::Consumer])?, eventfd()?);
+    let link = producer("answered")?;
+    ask(
+        &mut client,
+        &Request::RegisterProducer(link),
+        &[&eventfd()?],
+    )?;
+    let attaching = consumer("answered", ConsumerTakes::Attach)?;
+    ask(&mut vmm, &Request::RegisterConsumer(attaching), &[&sink])?;
+    let instruction = attach_notice(&mut vmm)?;
+    for count in (1..=RATE).rev() {
+        refused(&mut client, &batch(count)?, &[])?;
+    }
+    let reason = Reason::new(ReasonCode::Declined, "no");
+    let outcome = Outcome::Declined { reason };
+    let answer = Request::Answer(Answer {
+        instruction,
+        outcome,
+    });
+    ask(&mut vmm, &answer, &[])?;
     // More than a second's worth at once, however long nobody has asked.
     ensure!(refused(&mut client, &batch(RATE + 1)?, &[])? == ErrorCode::RateExceeded);
     // As many as that in time, and then it is about what was asked.

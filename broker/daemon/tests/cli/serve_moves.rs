@@ -28,9 +28,6 @@ use irqbroker_guest::Irqchip;
 use irqbroker_guest::RunOptions;
 use irqbroker_guest::RunningGuest;
 use irqbroker_guest::Wait;
-use irqbroker_protocol::ClientError;
-use irqbroker_protocol::Done;
-use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::PathPolicy;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
@@ -41,6 +38,7 @@ use crate::need::Need;
 use crate::need::story;
 use crate::serve_rig::Daemon;
 use crate::serve_rig::PATIENCE;
+use crate::serve_rig::ask;
 use crate::serve_rig::eventfd;
 use crate::serve_rig::name;
 
@@ -130,13 +128,12 @@ fn operate(
             for path in [PathPolicy::Relay, PathPolicy::Auto] {
                 for index in 0..LINKS {
                     let link = format!("moved.{index}");
-                    let request = Request::SetPath(SetPath { link, path });
-                    match operator.ask::<Done>(&request) {
-                        Ok(Done {}) => drop(moved.fetch_add(1, Ordering::Relaxed)),
-                        // A fast machine has used its second up.
-                        Err(error) if is_too_fast(&error) => std::thread::yield_now(),
-                        Err(error) => return Err(error.into()),
-                    }
+                    ask(
+                        &mut operator,
+                        &Request::SetPath(SetPath { link, path }),
+                        &[],
+                    )?;
+                    moved.fetch_add(1, Ordering::Relaxed);
                 }
                 std::thread::yield_now();
             }
@@ -145,13 +142,10 @@ fn operate(
     }))
 }
 
-fn is_too_fast(error: &ClientError) -> bool {
-    let refusal = error.refusal().map(|refusal| refusal.code);
-    refusal == Some(ErrorCode::RateExceeded)
-}
-
 fn moves() -> anyhow::Result<()> {
-    let daemon = Daemon::start("moves.sock")?;
+    // A fast machine would use its second up.
+    let settings = &["quotas.requests_per_second=100000000"];
+    let daemon = Daemon::start_with("moves.sock", settings)?;
     let mut producing = ControlClient::new(
         ClientOptions::new(&daemon.socket, "device"),
         Registry::new()?,

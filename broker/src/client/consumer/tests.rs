@@ -153,7 +153,7 @@ fn detach_leaves_later_events_to_the_relay_and_takes_its_own_eventfd() {
     rig.consumer.detach(&rig.registry);
     signal(&source);
     assert_eq!(rig.delivered(), 0);
-    signal(&rig.consumer.own.clone());
+    signal(&rig.consumer.own);
     assert_eq!(rig.delivered(), 1);
 }
 
@@ -162,7 +162,7 @@ fn mask_holds_across_attach_and_detach_and_keeps_every_event() {
     let (mut rig, source) = (Rig::new(), fresh().unwrap().unwrap());
     rig.mask();
     // Relayed while masked: it waits in the consumer's own eventfd.
-    signal(&rig.consumer.own.clone());
+    signal(&rig.consumer.own);
     rig.attach(&source).unwrap();
     assert_eq!(rig.delivered(), 0);
     rig.unmask();
@@ -182,7 +182,7 @@ fn attach_that_the_kernel_refuses_is_declined_and_changes_nothing() {
     let reason = rig.attach(&source).unwrap_err();
     assert_eq!(reason.code, ReasonCode::AttachRefused);
     assert!(rig.consumer.attached.is_none());
-    signal(&rig.consumer.own.clone());
+    signal(&rig.consumer.own);
     assert_eq!(rig.delivered(), 1);
     signal(&source);
     assert_eq!(rig.delivered(), 1);
@@ -222,7 +222,7 @@ fn line_that_moves_while_it_is_served_unmasks_its_source_all_the_same() {
     rig.consumer.detach(&rig.registry);
     assert!(rig.unmasks() + rig.unmasks_after_eoi() > 0, "stuck");
     // Relayed, as the daemon does, and back.
-    signal(&rig.consumer.own.clone());
+    signal(&rig.consumer.own);
     assert_eq!(rig.pin_delivered(), 2);
     rig.attach(&source).unwrap();
     assert!(rig.unmasks() + rig.unmasks_after_eoi() > 0, "stuck");
