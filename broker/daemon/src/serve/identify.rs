@@ -80,7 +80,7 @@ pub(crate) fn identify(
     Ok(tokens.into_iter().flatten().collect())
 }
 
-/// What the requests say of the fds that come with them.
+/// What the requests say of the fds that come with them: something of the first of each.
 fn claims(state: &State, requests: &[Request]) -> Vec<Claim> {
     let mut claims = Vec::new();
     let mut said = HashMap::new();
@@ -90,16 +90,16 @@ fn claims(state: &State, requests: &[Request]) -> Vec<Claim> {
             Request::RegisterConsumer(consumer) => (Side::Producer, consumer.event_id),
             _ => continue,
         };
-        let (first, place) = (claims.len(), request.fd_count());
+        let (place, held) = (claims.len(), request.fd_count());
         claims.push(match (state.known(partner, event_id), event_id) {
             (Some(known), _) => Claim::Registered(known.clone()),
-            (None, Some(id)) => match *said.entry(id).or_insert(first) {
-                earlier if earlier < first => Claim::Earlier(earlier),
+            (None, Some(id)) => match *said.entry(id).or_insert(place) {
+                earlier if earlier < place => Claim::Earlier(earlier),
                 _ => Claim::None,
             },
             (None, None) => Claim::None,
         });
-        claims.resize_with(first + place, || Claim::None);
+        claims.resize_with(place + held, || Claim::None);
     }
     claims
 }

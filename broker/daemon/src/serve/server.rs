@@ -268,12 +268,12 @@ impl Server {
             let Some(mut peer) = self.peers.remove(&id) else {
                 continue;
             };
-            let known = peer.backlog_bytes();
+            let waited = peer.backlog_bytes();
             if let Some(code) = code {
                 super::packet::say_goodbye(&mut peer, code);
             }
             let _gone = epoll::delete(&self.epoll, &peer.connection);
-            self.state.waits(peer.uid, known, 0);
+            self.state.waits(peer.uid, waited, 0);
             drop(peer);
             let now = self.now_ms();
             self.state.close(SessionId(id), now);

@@ -51,7 +51,7 @@ const LOOK: Duration = Duration::from_millis(1);
 pub(crate) fn stories() -> Vec<Trial> {
     vec![
         story(
-            "serve_forwards_a_level_line_and_each_eoi_unmasks_it_once",
+            "serve_forwards_a_level_line_and_each_of_its_eois",
             Need::Kvm,
             paths,
         ),
