@@ -219,13 +219,16 @@ fn line_that_moves_while_it_is_served_unmasks_its_source_all_the_same() {
     rig.attach(&source).unwrap();
     signal(&source);
     assert_eq!(rig.pin_delivered(), 1);
+    // The EOI comes while nothing is bound for all anybody knows: it is not waited for.
     rig.consumer.detach(&rig.registry);
-    assert!(rig.unmasks() + rig.unmasks_after_eoi() > 0, "stuck");
+    assert_eq!(rig.unmasks(), 1);
+    rig.unmasks_after_eoi();
     // Relayed, as the daemon does, and back.
     signal(&rig.consumer.own);
     assert_eq!(rig.pin_delivered(), 2);
     rig.attach(&source).unwrap();
-    assert!(rig.unmasks() + rig.unmasks_after_eoi() > 0, "stuck");
+    assert_eq!(rig.unmasks(), 1);
+    rig.unmasks_after_eoi();
     signal(&source);
     assert_eq!(rig.pin_delivered(), 3);
     assert_eq!(rig.unmasks_after_eoi(), SIGNALS);
