@@ -43,6 +43,8 @@ fn event_id_out_of_the_kernels_range_is_refused() {
     let table = SlotTable::<u32>::new();
     table.enter(EventId(1 << 31), || 0).unwrap_err();
     table.enter(EventId((1 << 31) - 1), || 0).unwrap();
+    // One whose low half is an id that could be.
+    table.enter(EventId(1 << 32), || 0).unwrap_err();
     table.enter(EventId(u64::MAX), || 0).unwrap_err();
 }
 
