@@ -225,8 +225,10 @@ mod tests {
 
     #[test]
     fn counters_are_read_together_wherever_they_are_kept() {
-        let mut counters = Counters::default();
-        counters.promotions = 2;
+        let mut counters = Counters {
+            promotions: 2,
+            others: None,
+        };
         let only_promoted = LinkCounters {
             promotions: 2,
             ..LinkCounters::default()
