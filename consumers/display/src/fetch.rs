@@ -124,7 +124,7 @@ impl Fetcher {
     }
 }
 
-fn query(
+pub(crate) fn query(
     device: &dyn Device,
     transport: GfxTransport,
     plane: PlaneType,
@@ -134,7 +134,7 @@ fn query(
         .map_err(|source| ScreenshotError::Query { source })
 }
 
-fn surface<'a>(
+pub(crate) fn surface<'a>(
     device: &'a dyn Device,
     info: &GfxPlaneInfo,
 ) -> Result<Surface<'a>, ScreenshotError> {
@@ -146,7 +146,7 @@ fn surface<'a>(
 }
 
 /// Reads a picture's lines from the top, as many at once as fit.
-fn for_each_line(
+pub(crate) fn for_each_line(
     bytes: &mut Vec<u8>,
     surface: &Surface<'_>,
     plane: &Plane,

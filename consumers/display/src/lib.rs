@@ -37,6 +37,7 @@ mod screenshot_error;
 mod surface;
 mod vnc;
 mod wait;
+mod whole_screenshot;
 
 pub use cursor::CURSOR_SIDE_MAX;
 pub use cursor::Cursor;
@@ -72,3 +73,4 @@ pub use vnc::VncCounters;
 pub use vnc::VncLimits;
 pub use vnc::VncOptions;
 pub use vnc::VncServer;
+pub use whole_screenshot::whole_screenshot;

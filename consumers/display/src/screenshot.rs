@@ -12,7 +12,8 @@ use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
 
 /// Takes the picture that a device shows, line by line with reads of its region, which every device has.
-/// The guest may be drawing in it meanwhile.
+/// The guest may be drawing in it meanwhile, and flip: [`whole_screenshot`](crate::whole_screenshot) sees to that,
+/// where nobody else has bound the device's interrupts.
 ///
 /// # Errors
 ///

@@ -1,6 +1,8 @@
 //! Why there is no picture.
 
 use irqbroker_vfio_abi::Errno;
+use irqbroker_vfio_abi::IrqIndex;
+use rustix::io::Errno as HostErrno;
 
 /// Why a screenshot cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +53,30 @@ pub enum ScreenshotError {
         /// What the device answered.
         #[source]
         source: Errno,
+    },
+    /// There is no eventfd to be had.
+    #[error("cannot make an eventfd")]
+    Fd {
+        /// The kernel's answer.
+        #[source]
+        source: HostErrno,
+    },
+    /// What tells of flips cannot be bound.
+    #[error("cannot bind event {sub_index} of display interrupt {index}", index = index.0)]
+    Bind {
+        /// The display's index.
+        index: IrqIndex,
+        /// The event.
+        sub_index: u32,
+        /// What the device answered.
+        #[source]
+        source: Errno,
+    },
+    /// Each time it was read, another picture came before its end.
+    #[error("another picture came each of the {times} times this one was read")]
+    Overtaken {
+        /// How often it was read.
+        times: u64,
     },
     /// The region ends within the picture.
     #[error("the region ends within line {line} of the picture")]

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::bail;
 use irqbroker::vgpu::HeadId;
-use irqbroker_display::screenshot;
+use irqbroker_display::whole_screenshot;
 use irqbroker_vfio_user::Client;
 use irqbroker_vfio_user::ClientOptions;
 use serde::Serialize;
@@ -16,6 +17,10 @@ use super::hosted;
 use super::sockets;
 use crate::operator::ControlArgs;
 use crate::output::Output;
+
+/// How long a picture is taken again that was overtaken by another: thousands of frames. Beyond is one
+/// that takes longer to read than it is shown.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The report of `irqbroker vgpu screenshot`.
 #[derive(Debug, Serialize)]
@@ -34,7 +39,7 @@ struct Saved {
 pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> {
     let socket = sockets::of_head(&server(args)?, HeadId(args.head));
     let client = Client::connect(&socket, ClientOptions::default())?;
-    let picture = screenshot(&client)?;
+    let picture = whole_screenshot(&client, args.head.into(), LIMIT)?;
     std::fs::write(&args.file, picture.to_png()?)
         .with_context(|| format!("cannot write {}", args.file.display()))?;
     output.print(&Saved {

@@ -29,6 +29,7 @@ mod serve_rig;
 mod service;
 mod terminal;
 mod vgpu;
+mod vgpu_card;
 mod vgpu_clients;
 mod viewer;
 mod vmm;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         quotas::stories(),
         refusals::stories(),
         vgpu::stories(),
+        vgpu_card::stories(),
         vgpu_clients::stories(),
         vnc::stories(),
         operator::stories(),

@@ -90,7 +90,11 @@ fn same_as_screenshot() -> anyhow::Result<()> {
 
 /// The frame of the card that a picture is, which is no earlier than `from`, if each of its pixels
 /// is that of this frame.
-fn card_frame(card: TestPicture, from: u32, rgb: impl Fn(u32, u32) -> [u8; 3]) -> Option<u32> {
+pub(crate) fn card_frame(
+    card: TestPicture,
+    from: u32,
+    rgb: impl Fn(u32, u32) -> [u8; 3],
+) -> Option<u32> {
     let bgr = |x, y| {
         let [red, green, blue] = rgb(x, y);
         [blue, green, red, 0]
