@@ -3,7 +3,7 @@ mod account;
 mod args;
 mod display_feed;
 mod feed;
-mod refresh;
+pub(crate) mod refresh;
 mod report;
 mod run;
 mod vfio_feed;

@@ -5,6 +5,7 @@ use std::fmt;
 use irqbroker::vgpu::VgpuType;
 use serde::Serialize;
 
+use crate::demo::refresh;
 use crate::output::Output;
 use crate::table::Align;
 use crate::table::Table;
@@ -24,6 +25,8 @@ struct TypeRow {
     heads: usize,
     /// Bytes.
     vram: u64,
+    /// Of each head.
+    refresh_hz: f64,
 }
 
 /// Prints the types.
@@ -38,6 +41,7 @@ pub(super) fn run(output: &Output) -> anyhow::Result<()> {
         height: known.height,
         heads: known.heads,
         vram: known.vram,
+        refresh_hz: refresh::hz(known.refresh),
     });
     output.print(&TypesReport {
         types: types.into(),
@@ -49,6 +53,7 @@ impl fmt::Display for TypesReport {
         let mut table = Table::new(&[
             ("type", Align::Left),
             ("preferred mode", Align::Right),
+            ("Hz", Align::Right),
             ("heads", Align::Right),
             ("vram MiB", Align::Right),
         ]);
@@ -56,6 +61,7 @@ impl fmt::Display for TypesReport {
             table.row(vec![
                 row.name.clone(),
                 format!("{}x{}", row.width, row.height),
+                row.refresh_hz.to_string(),
                 row.heads.to_string(),
                 (row.vram >> 20).to_string(),
             ]);

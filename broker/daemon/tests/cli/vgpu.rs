@@ -114,6 +114,7 @@ fn types() -> anyhow::Result<()> {
         for key in ["width", "height", "heads", "vram"] {
             ensure!(count(row, key)? > 0, "{key}: {row}");
         }
+        ensure!(row["refresh_hz"].as_f64() == Some(60.0), "{row}");
     }
     Ok(())
 }
