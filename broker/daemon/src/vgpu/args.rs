@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::Subcommand;
+use clap::builder::ArgPredicate;
 use irqbroker::vgpu::VgpuType;
 
 use crate::operator::ControlArgs;
@@ -40,13 +41,21 @@ pub(crate) enum VgpuCommand {
 /// Options of `irqbroker vgpu serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Its type, as `irqbroker vgpu types` lists them
-    #[arg(long = "type", value_name = "TYPE", value_parser = vgpu_type)]
+    /// Its type, as `irqbroker vgpu types` lists them; small if there is to be a test card
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        value_parser = vgpu_type,
+        required = false,
+        required_unless_present = "test_card",
+        default_value_if("test_card", ArgPredicate::IsPresent, "small")
+    )]
     pub(crate) vgpu_type: VgpuType,
     /// The socket file to make, and one for the picture of each head beside it (PATH.head0); QEMU takes it as
-    /// -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'
-    #[arg(long, value_name = "PATH")]
-    pub(crate) socket: PathBuf,
+    /// -device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"PATH"}}'. With a test card it may be left
+    /// out, and is in a new folder of this user, whose name is printed
+    #[arg(long, value_name = "PATH", required_unless_present = "test_card")]
+    pub(crate) socket: Option<PathBuf>,
     /// Have each head show a moving test card, drawn by the device itself, for want of a guest
     #[arg(long)]
     pub(crate) test_card: bool,

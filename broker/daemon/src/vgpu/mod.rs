@@ -2,6 +2,7 @@
 
 mod args;
 mod hosted;
+mod place;
 mod run;
 mod screenshot;
 mod serve;

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::args::ServeArgs;
+use super::place::Place;
 use super::sockets;
 use super::vnc;
 use super::vnc::Vnc;
@@ -41,16 +42,17 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     args.hosted.leave_session()?;
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let device = parent.create_device(&args.vgpu_type, None)?;
+    let place = Place::of(args.socket.as_deref())?;
     let heads = device.instance().heads().iter().map(|head| head.id());
     let heads: Vec<_> = heads
-        .map(|head| (head, sockets::of_head(&args.socket, head)))
+        .map(|head| (head, sockets::of_head(place.socket(), head)))
         .collect();
-    sockets::remove_stale(&args.socket)?;
+    sockets::remove_stale(place.socket())?;
     for (_, socket) in &heads {
         sockets::remove_stale(socket)?;
     }
     let mut servers = vec![Server::bind(
-        &args.socket,
+        place.socket(),
         Arc::clone(&device) as _,
         ServerOptions::default(),
     )?];
@@ -71,7 +73,7 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     output.print(&Serving {
         name: device.instance().name().to_owned(),
         r#type: args.vgpu_type.name.to_string(),
-        socket: args.socket.display().to_string(),
+        socket: place.socket().display().to_string(),
         heads: heads
             .iter()
             .map(|(_, socket)| socket.display().to_string())
