@@ -1,11 +1,17 @@
-//! vGPUs that nobody looks at cost nothing, whatever their guests do.
+//! vGPUs that nobody looks at cost nothing, whatever their guests do; nor do those that are listened to
+//! for flips, while there are none.
 
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
 use irqbroker_vfio_abi::Device;
+use irqbroker_vfio_abi::DisplayEventKind;
+use irqbroker_vfio_abi::IrqIndex;
+use irqbroker_vfio_abi::IrqSet;
 use irqbroker_vfio_abi::RegionIndex;
 use irqbroker_vgpu::Granularity;
 use irqbroker_vgpu::VblankScheduler;
@@ -13,6 +19,14 @@ use irqbroker_vgpu::VgpuDevice;
 use irqbroker_vgpu::VgpuParent;
 use irqbroker_vgpu::VgpuType;
 use libtest_mimic::Trial;
+use rustix::event::EventfdFlags;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
+use rustix::process::Resource;
+use rustix::process::Rlimit;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
 
 use crate::need::Need;
 use crate::need::story;
@@ -21,14 +35,39 @@ use crate::need::story;
 const QUIET: Duration = Duration::from_secs(10);
 /// One guest commits so often meanwhile.
 const COMMIT: Duration = Duration::from_millis(16);
+/// Frames at 60 Hz: what was committed before is shown by then.
+const FRAMES: Duration = Duration::from_millis(50);
+/// Longer than anything takes here: it ends a story that hangs.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 60,
+    tv_nsec: 0,
+};
+/// Of a vGPU, behind the indexes of PCI.
+const DISPLAY: IrqIndex = IrqIndex(IrqIndex::PCI_NUM);
 
 pub(crate) fn stories() -> Vec<Trial> {
-    [1, 1000]
-        .map(|instances| {
-            let name = format!("vgpus_nobody_looks_at_wake_nobody_for_ten_seconds_of_{instances}");
-            story(name, Need::Nothing, move || idle(instances))
-        })
-        .into()
+    vec![
+        story(
+            "vgpus_nobody_looks_at_wake_nobody_for_ten_seconds_of_1",
+            Need::Nothing,
+            || idle(1),
+        ),
+        story(
+            "vgpus_nobody_looks_at_wake_nobody_for_ten_seconds_of_1000",
+            Need::Nothing,
+            || idle(1000),
+        ),
+        story(
+            "vgpus_that_do_not_flip_wake_no_listener_in_ten_seconds_of_1",
+            Need::Nothing,
+            || listened_to(1),
+        ),
+        story(
+            "vgpus_that_do_not_flip_wake_no_listener_in_ten_seconds_of_1000",
+            Need::Nothing,
+            || listened_to(1000),
+        ),
+    ]
 }
 
 /// Turns a 64x64 picture on, as a guest does.
@@ -68,5 +107,60 @@ fn idle(instances: usize) -> anyhow::Result<()> {
         "{before:?} before ten quiet seconds, {after:?} after"
     );
     ensure!(frame() > frames, "time has not passed");
+    Ok(())
+}
+
+/// Binds the flips of head 0 of a vGPU to an eventfd.
+fn bind_flips(device: &VgpuDevice) -> anyhow::Result<OwnedFd> {
+    let display = device.irq_info(DISPLAY)?;
+    let events = display.display_events().context("no events")?;
+    let is_flip = |kind| kind == DisplayEventKind::FLIP;
+    let flip = events
+        .iter()
+        .find(|event| event.head == 0 && is_flip(event.kind));
+    let flip = flip.context("no flip")?.sub_index;
+    let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    device.set_irqs(&IrqSet::bind(DISPLAY, flip, &[Some(event.as_fd())]))?;
+    Ok(event)
+}
+
+/// Each guest has committed a picture, and shows it from then on.
+fn listened_to(instances: usize) -> anyhow::Result<()> {
+    // Three files for each: its memory, the listener's eventfd and the device's own of it.
+    let files = getrlimit(Resource::Nofile);
+    let current = files.maximum;
+    setrlimit(Resource::Nofile, Rlimit { current, ..files })?;
+    let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
+    let small = VgpuType::find("small").context("no such type")?;
+    let devices = (0..instances)
+        .map(|_| Ok(parent.create_device(&small, None)?))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    devices.iter().try_for_each(|device| show(device))?;
+    // What was committed has been shown when the first listener comes.
+    std::thread::sleep(FRAMES);
+    let flips = devices.iter().map(|device| bind_flips(device));
+    let flips = flips.collect::<anyhow::Result<Vec<_>>>()?;
+    let _vblanks = parent.scheduler().spawn()?;
+    let before = parent.scheduler().counters();
+
+    std::thread::sleep(QUIET);
+
+    let after = parent.scheduler().counters();
+    ensure!(
+        after == before,
+        "{before:?} before ten quiet seconds, {after:?} after"
+    );
+    let told = |event: &OwnedFd| rustix::io::read(event, &mut [0; 8]).is_ok();
+    ensure!(!flips.iter().any(told), "a flip without a commit");
+    // They did listen: the flip of each is told once there is one.
+    for device in &devices {
+        device.region_write(RegionIndex::BAR2, 0x512, &1u16.to_le_bytes())?;
+    }
+    for event in &flips {
+        let mut fds = [PollFd::new(event, PollFlags::IN)];
+        // A signal would end the story: none is sent here.
+        let ready = rustix::event::poll(&mut fds, Some(&PATIENCE))?;
+        ensure!(ready == 1, "a flip that nobody is told of");
+    }
     Ok(())
 }
