@@ -40,15 +40,26 @@ pub(crate) enum Target {
     Socket(PathBuf),
 }
 
+/// The text names neither a device nor a socket.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{text:?} is no device; write 0000:00:05.0, 00:05.0, an mdev uuid, a path below /sys, or a socket's with a slash, \
+     as ./vgpu.sock"
+)]
+pub(crate) struct TargetError {
+    text: String,
+}
+
 impl FromStr for Target {
-    type Err = AddressError;
+    type Err = TargetError;
 
     /// A path is a socket's unless it is below `/sys`.
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, TargetError> {
         if text.contains('/') && !text.starts_with("/sys/") {
             return Ok(Self::Socket(text.into()));
         }
-        text.parse().map(Self::Host)
+        let host = text.parse().map(Self::Host);
+        host.map_err(|_: AddressError| TargetError { text: text.into() })
     }
 }
 

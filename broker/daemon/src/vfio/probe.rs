@@ -13,6 +13,7 @@ use super::irq::IrqRow;
 use super::plane::PlaneRow;
 use super::region::RegionRow;
 use super::report::ProbeReport;
+use crate::failure;
 use crate::output::Output;
 
 /// More of either than any driver has: a device's word is not taken for how often to ask it.
@@ -25,7 +26,7 @@ const INDEXES_MAX: u32 = 256;
 /// The device could not be opened or does not tell what it is.
 pub(crate) fn run(args: &VfioArgs, output: &Output) -> anyhow::Result<()> {
     match &args.command {
-        VfioCommand::Probe(args) => probe(args, output),
+        VfioCommand::Probe(args) => probe(args, output).map_err(failure::with_causes),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `IRQBROKER_REQUIRE=kvm` (a comma list) turns that into a failure.
 
 mod bystander;
+mod causes;
 mod command;
 mod daemon;
 mod demo;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         doctor::stories(),
         quotas::stories(),
         refusals::stories(),
+        causes::stories(),
         vgpu::stories(),
         vgpu_card::stories(),
         vgpu_clients::stories(),
