@@ -18,8 +18,8 @@ use super::sockets;
 use crate::operator::ControlArgs;
 use crate::output::Output;
 
-/// How long a picture is taken again that was overtaken by another: thousands of frames. Beyond is one
-/// that takes longer to read than it is shown.
+/// How long a picture is taken again and again because another one came meanwhile: thousands of frames.
+/// One that takes longer to read than it is shown is none.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The report of `irqbroker vgpu screenshot`.
