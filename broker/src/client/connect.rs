@@ -11,7 +11,6 @@ use irqbroker_protocol::Hello;
 use irqbroker_protocol::MAX_FDS;
 use irqbroker_protocol::Name;
 use irqbroker_protocol::Request;
-use irqbroker_protocol::Scope;
 use irqbroker_protocol::Side;
 use rustix::event::epoll;
 use rustix::time::Itimerspec;
@@ -47,10 +46,7 @@ impl ControlClient {
         let hello = Request::Hello(Hello {
             linger_ms: linger,
             claim_record: self.record.is_some(),
-            ..Hello::new(
-                self.options.name.clone(),
-                &[Scope::Producer, Scope::Consumer],
-            )
+            ..Hello::new(self.options.name.clone(), &self.options.scopes)
         });
         let mut wire = Wire::new(connection);
         let record: Vec<BorrowedFd<'_>> = self.record.iter().map(AsFd::as_fd).collect();

@@ -15,6 +15,7 @@ use irqbroker::client::ClientOptions;
 use irqbroker::client::ConsumerSpec;
 use irqbroker::client::ControlClient;
 use irqbroker::client::Name;
+use irqbroker::client::Scope;
 use irqbroker::kvm::DestinationIds;
 use irqbroker::kvm::EmbedderRoutes;
 use irqbroker::kvm::VmDomain;
@@ -101,7 +102,10 @@ pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
 impl Run {
     fn new(args: &ConsumeArgs) -> anyhow::Result<Self> {
         let registry = Registry::new()?;
-        let options = ClientOptions::new(&args.common.socket, "irqbroker client consume");
+        let options = ClientOptions {
+            scopes: vec![Scope::Consumer],
+            ..ClientOptions::new(&args.common.socket, "irqbroker client consume")
+        };
         let mut client = ControlClient::new(options, registry.clone())?;
         let names: Result<Vec<Name>, _> = (0..args.common.links)
             .map(|index| args.common.side_name("consumer", index))

@@ -15,6 +15,7 @@ use irqbroker::client::ClientOptions;
 use irqbroker::client::ControlClient;
 use irqbroker::client::Name;
 use irqbroker::client::ProducerSpec;
+use irqbroker::client::Scope;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
@@ -75,7 +76,10 @@ pub(super) fn run(args: &ProduceArgs, output: &Output) -> anyhow::Result<()> {
 
 impl Run {
     fn new(args: &ProduceArgs) -> anyhow::Result<Self> {
-        let options = ClientOptions::new(&args.common.socket, "irqbroker client produce");
+        let options = ClientOptions {
+            scopes: vec![Scope::Producer],
+            ..ClientOptions::new(&args.common.socket, "irqbroker client produce")
+        };
         let mut client = ControlClient::new(options, Registry::new()?)?;
         let arrivals =
             match args.unpaced {

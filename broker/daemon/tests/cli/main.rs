@@ -4,6 +4,7 @@
 //! `IRQBROKER_REQUIRE=kvm` (a comma list) turns that into a failure.
 
 mod bystander;
+mod client_scopes;
 mod command;
 mod daemon;
 mod demo;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     // Side by side, the spinning device of one story would make the vblanks of another late.
     arguments.test_threads.get_or_insert(1);
     let stories: Vec<Trial> = [
+        client_scopes::stories(),
         demo::stories(),
         latency::stories(),
         doctor::stories(),
