@@ -107,14 +107,16 @@ impl Connection {
     ///
     /// What the kernel answered: `ENOENT` and `ECONNREFUSED` where no daemon is.
     pub fn connect(path: &Path) -> Result<Self, Errno> {
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Self::new(socket))
+        connected(socket(SocketFlags::empty())?, path)
+    }
+
+    /// The same without waiting, and the socket does not block later either.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and `EAGAIN` where as many wait for the daemon as may.
+    pub fn connect_nonblocking(path: &Path) -> Result<Self, Errno> {
+        connected(socket(SocketFlags::NONBLOCK)?, path)
     }
 
     /// Makes calls return at once, or wait.
@@ -173,6 +175,16 @@ impl Connection {
     pub fn receive_in<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<Packet<'a>, ReceiveError> {
         receive(self.socket.as_fd(), buffer)
     }
+}
+
+fn socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | flags;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+fn connected(socket: OwnedFd, path: &Path) -> Result<Connection, Errno> {
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(Connection::new(socket))
 }
 
 fn receive<'a>(

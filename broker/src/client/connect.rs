@@ -30,14 +30,12 @@ const TOGETHER: usize = 100;
 impl ControlClient {
     /// Tries to reach the daemon; later again if that fails.
     pub(super) fn connect(&mut self) {
-        let Ok(connection) = Connection::connect(&self.options.socket) else {
+        let Ok(connection) = Connection::connect_nonblocking(&self.options.socket) else {
             self.fail();
             return;
         };
         let data = epoll::EventData::new_u64(CONNECTION);
-        let ready = connection.set_nonblocking(true);
-        let added =
-            ready.and_then(|()| epoll::add(&self.epoll, &connection, data, epoll::EventFlags::IN));
+        let added = epoll::add(&self.epoll, &connection, data, epoll::EventFlags::IN);
         if added.is_err() {
             self.fail();
             return;

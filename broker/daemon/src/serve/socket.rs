@@ -141,7 +141,7 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
             path.display()
         );
     }
-    match Connection::connect(path) {
+    match Connection::connect_nonblocking(path) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path)
             .with_context(|| format!("cannot remove the stale {}", path.display())),
         _ => bail!(

@@ -7,6 +7,7 @@ mod bystander;
 mod client_scopes;
 mod command;
 mod daemon;
+mod deadline;
 mod demo;
 mod doctor;
 mod hosted_vnc;
@@ -26,6 +27,7 @@ mod serve_moves;
 mod serve_peers;
 mod serve_rig;
 mod service;
+mod silent_daemon;
 mod terminal;
 mod vgpu;
 mod vgpu_clients;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         vnc::stories(),
         operator::stories(),
         service::stories(),
+        silent_daemon::stories(),
         terminal::stories(),
         watch::stories(),
         hosted_vnc::stories(),
