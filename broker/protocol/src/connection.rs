@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
@@ -20,6 +21,7 @@ use rustix::net::SendFlags;
 use rustix::net::SocketAddrUnix;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
+use rustix::net::sockopt::Timeout;
 
 use crate::limits::MAX_FDS;
 use crate::limits::MAX_MESSAGE;
@@ -117,6 +119,19 @@ impl Connection {
     /// As [`connect`](Self::connect), and `EAGAIN` where as many wait for the daemon as may.
     pub fn connect_nonblocking(path: &Path) -> Result<Self, Errno> {
         connected(socket(SocketFlags::NONBLOCK)?, path)
+    }
+
+    /// Connects, and waits for the daemon no longer than `limit` then and in each later call.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and `EAGAIN` where the limit has passed.
+    pub fn connect_within(path: &Path, limit: Duration) -> Result<Self, Errno> {
+        let socket = socket(SocketFlags::empty())?;
+        for which in [Timeout::Send, Timeout::Recv] {
+            rustix::net::sockopt::set_socket_timeout(&socket, which, Some(limit))?;
+        }
+        connected(socket, path)
     }
 
     /// Makes calls return at once, or wait.

@@ -92,3 +92,15 @@ fn connect_nonblocking_connects_a_socket_that_does_not_block() {
         Err(ReceiveError::WouldBlock)
     ));
 }
+
+#[test]
+fn connect_within_gives_up_once_the_limit_has_passed() {
+    let (_listener, path) = deaf("limit");
+    // Nobody answers: the shorter, the sooner the test ends.
+    let limit = Duration::from_millis(1);
+    let mut waiting = Connection::connect_within(&path, limit).unwrap();
+    let beyond = Connection::connect_within(&path, limit);
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(waiting.receive(), Err(ReceiveError::WouldBlock)));
+    assert_eq!(beyond.err(), Some(Errno::AGAIN));
+}
