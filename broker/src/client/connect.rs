@@ -10,7 +10,9 @@ use irqbroker_protocol::FdCount;
 use irqbroker_protocol::Hello;
 use irqbroker_protocol::MAX_FDS;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::Notice;
 use irqbroker_protocol::Request;
+use irqbroker_protocol::ServerFrame;
 use irqbroker_protocol::Side;
 use rustix::event::epoll;
 use rustix::time::Itimerspec;
@@ -26,6 +28,9 @@ use super::wire::Wire;
 /// Registrations sent as one: the longest of them have 600 bytes, so that a hundred stay below the
 /// longest message.
 const TOGETHER: usize = 100;
+
+/// Packets looked at for the reason of a close: the first of a connection, as long as it was turned away.
+const LAST_WORDS: usize = 64;
 
 impl ControlClient {
     /// Tries to reach the daemon; later again if that fails.
@@ -51,8 +56,29 @@ impl ControlClient {
         let asked = wire.ask(&hello, &record, Asked::Hello);
         self.wire = Some(wire);
         if asked.is_err() {
-            self.lose();
+            self.hear_out();
         }
+    }
+
+    /// The daemon closes. One that turns a process away says why and closes, before it is asked or
+    /// after: the error of the closed socket comes first, and then what was said.
+    pub(super) fn hear_out(&mut self) {
+        for _ in 0..LAST_WORDS {
+            let Some(wire) = &mut self.wire else { return };
+            let Ok(packet) = wire.connection.receive() else {
+                break;
+            };
+            // Instructions of a daemon that is gone are nobody's any more.
+            match ServerFrame::decode(packet.bytes) {
+                Ok(frame @ ServerFrame::Response { .. })
+                | Ok(frame @ ServerFrame::Notice(Notice::Closing(_))) => {
+                    let fds = packet.fds;
+                    self.receive(frame, fds);
+                }
+                _ => {}
+            }
+        }
+        self.lose();
     }
 
     /// Everything is told to a daemon that knows nothing of it yet.

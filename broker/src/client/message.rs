@@ -51,13 +51,16 @@ impl ControlClient {
     }
 
     fn welcome(&mut self, result: Result<Value, WireError>, fds: Vec<OwnedFd>) {
-        let welcome = result
-            .map_err(|error| error.to_string())
-            .and_then(|body| serde_json::from_value(body).map_err(|error| error.to_string()));
-        let welcome: Welcome = match welcome {
-            Ok(welcome) => welcome,
+        let welcome: Welcome = match result.map(serde_json::from_value) {
+            Ok(Ok(welcome)) => welcome,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the daemon's handshake cannot be read");
+                self.lose();
+                return;
+            }
             Err(error) => {
-                tracing::warn!(error, "the daemon refused the handshake");
+                tracing::warn!(%error, "the daemon refused the handshake");
+                self.note(ClientEvent::Rejected { error });
                 self.lose();
                 return;
             }
@@ -139,6 +142,8 @@ impl ControlClient {
             }),
             Notice::Closing(closing) => {
                 tracing::info!(code = %closing.code, text = closing.text, "the daemon closes");
+                let error = WireError::new(closing.code, closing.text);
+                self.note(ClientEvent::Rejected { error });
             }
             Notice::Event(_) => {}
         }

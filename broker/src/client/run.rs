@@ -83,7 +83,7 @@ impl ControlClient {
         for _ in 0..PACKETS {
             let Some(wire) = &mut self.wire else { return };
             if wire.flush().is_err() {
-                self.lose();
+                self.hear_out();
                 return;
             }
             match wire.connection.receive() {
@@ -99,7 +99,7 @@ impl ControlClient {
                 },
                 Err(ReceiveError::WouldBlock) => return,
                 Err(_) => {
-                    self.lose();
+                    self.hear_out();
                     return;
                 }
             }

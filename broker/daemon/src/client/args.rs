@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::Subcommand;
+use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::WireError;
 
 use super::consume;
 use super::produce;
 use crate::config::SOCKET;
 use crate::kvm_node;
+use crate::operator::printable;
 use crate::output::Output;
 
 /// Most links of one process: the vectors the guest has handlers for.
@@ -104,6 +107,15 @@ impl Common {
         Ok(Name::new(&format!("{}.{index}", self.link))?)
     }
 
+    /// What is said where no daemon has answered in time.
+    pub(super) fn no_daemon(&self) -> String {
+        format!(
+            "no daemon at {} answers within {} s; start one with `irqbroker serve`",
+            self.socket.display(),
+            self.timeout.as_secs_f64()
+        )
+    }
+
     /// The name of a side of a link, in this process.
     ///
     /// # Errors
@@ -111,6 +123,15 @@ impl Common {
     /// It would be too long.
     pub(super) fn side_name(&self, side: &str, index: u64) -> anyhow::Result<Name> {
         Ok(Name::new(&format!("{}.{index}.{side}", self.link))?)
+    }
+}
+
+/// What the daemon said when it would not have this process; nothing where it only ends, since the next
+/// one may.
+pub(super) fn rejection(error: &WireError) -> Option<String> {
+    match error.code {
+        ErrorCode::ShuttingDown => None,
+        code => Some(format!("{code}: {}", printable(&error.text))),
     }
 }
 

@@ -28,6 +28,7 @@ use rustix::event::Timespec;
 use rustix::io::Errno;
 
 use super::args::ConsumeArgs;
+use super::args::rejection;
 use super::counting::Counting;
 use super::pace::Teller;
 use super::report::Consumed;
@@ -79,6 +80,9 @@ pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
             break;
         }
         run.serve_for(LOOK)?;
+    }
+    if run.connects == 0 {
+        bail!(args.common.no_daemon());
     }
     let quiet = Instant::now() + QUIET;
     while Instant::now() < quiet {
@@ -162,6 +166,9 @@ impl Run {
             match event {
                 ClientEvent::Connected { .. } => self.connects += 1,
                 ClientEvent::Bound { name, bound: true } => drop(self.bound.insert(name)),
+                ClientEvent::Rejected { error } => {
+                    self.refused = self.refused.take().or(rejection(&error));
+                }
                 ClientEvent::Refused { name, error, .. } => {
                     self.refused = Some(format!("{name}: {error}"));
                 }

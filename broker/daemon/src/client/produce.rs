@@ -22,6 +22,7 @@ use rustix::event::Timespec;
 use rustix::io::Errno;
 
 use super::args::ProduceArgs;
+use super::args::rejection;
 use super::pace::Arrivals;
 use super::report::Produced;
 use super::source::Source;
@@ -47,6 +48,9 @@ pub(super) fn run(args: &ProduceArgs, output: &Output) -> anyhow::Result<()> {
     let until = Instant::now() + args.common.timeout;
     while run.paired.len() < run.sources.len() {
         if Instant::now() >= until {
+            if run.connects == 0 {
+                bail!(args.common.no_daemon());
+            }
             bail!(
                 "{} of {} links have a consumer after {} s; start `irqbroker client consume`",
                 run.paired.len(),
@@ -153,6 +157,11 @@ impl Run {
                     partner: Some(_),
                     ..
                 } => drop(self.paired.insert(name)),
+                ClientEvent::Rejected { error } => {
+                    if let Some(rejection) = rejection(&error) {
+                        bail!(rejection);
+                    }
+                }
                 ClientEvent::Refused { name, error, .. } => bail!("{name}: {error}"),
                 _ => {}
             }

@@ -4,6 +4,7 @@
 //! `IRQBROKER_REQUIRE=kvm` (a comma list) turns that into a failure.
 
 mod bystander;
+mod client_refusals;
 mod client_scopes;
 mod command;
 mod daemon;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     // Side by side, the spinning device of one story would make the vblanks of another late.
     arguments.test_threads.get_or_insert(1);
     let stories: Vec<Trial> = [
+        client_refusals::stories(),
         client_scopes::stories(),
         demo::stories(),
         latency::stories(),
