@@ -58,7 +58,8 @@ pub(super) struct ProduceArgs {
     #[command(flatten)]
     pub(super) common: Common,
     /// Events of each link
-    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(long, value_name = "N", default_value = "500",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) events: u64,
     /// Events a second of each link at most: each waits until `client consume` has taken the one before
     #[arg(long, value_name = "HZ", default_value = "100",
@@ -75,7 +76,8 @@ pub(super) struct ConsumeArgs {
     #[command(flatten)]
     pub(super) common: Common,
     /// Events to be expected of each link
-    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(long, value_name = "N", default_value = "500",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) events: u64,
     /// Take the interrupts in user space: no guest, and no path but the relay
     #[arg(long)]

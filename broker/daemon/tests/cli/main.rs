@@ -16,6 +16,7 @@ mod hosting;
 mod latency;
 mod need;
 mod operator;
+mod operator_input;
 mod quotas;
 mod refusals;
 mod report;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         vgpu_clients::stories(),
         vnc::stories(),
         operator::stories(),
+        operator_input::stories(),
         service::stories(),
         silent_daemon::stories(),
         terminal::stories(),
