@@ -29,6 +29,7 @@ mod serve_moves;
 mod serve_peers;
 mod serve_rig;
 mod service;
+mod set_path;
 mod silent_daemon;
 mod terminal;
 mod vgpu;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         operator::stories(),
         operator_input::stories(),
         service::stories(),
+        set_path::stories(),
         silent_daemon::stories(),
         terminal::stories(),
         watch::stories(),

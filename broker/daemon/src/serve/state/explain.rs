@@ -117,7 +117,10 @@ fn remedy(link: &Link) -> Option<Cause> {
         ),
         ReasonCode::RelayRequested => with_remedy(
             "an operator asked for the relay",
-            format!("allow the better paths: set-path {} auto", link.id),
+            format!(
+                "`irqbroker set-path {} auto` allows the better paths",
+                link.id
+            ),
         ),
         ReasonCode::UserSpaceConsumer => with_remedy(
             format!("consumer {} reads its eventfd itself", consumer.name),
