@@ -1,10 +1,12 @@
 //! The control socket's file: one daemon at a time, and nothing left behind.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -27,6 +29,7 @@ const BACKLOG: i32 = 128;
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     listener: OwnedFd,
+    path: PathBuf,
     _file: Option<SocketFile>,
 }
 
@@ -44,14 +47,16 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// It does not listen.
+    /// It does not listen, or has no file.
     pub(crate) fn adopt(listener: OwnedFd) -> anyhow::Result<Self> {
         if !rustix::net::sockopt::socket_acceptconn(&listener)? {
             bail!("the socket that was passed does not listen");
         }
+        let path = path(&listener)?.context("the socket that was passed has no file")?;
         rustix::io::ioctl_fionbio(&listener, true)?;
         Ok(Self {
             listener,
+            path,
             _file: None,
         })
     }
@@ -76,6 +81,7 @@ impl ControlSocket {
             .with_context(|| format!("cannot make the socket {}", path.display()))?;
         let socket = Self {
             listener,
+            path: path.to_owned(),
             _file: Some(SocketFile {
                 path: path.to_owned(),
                 _lock: lock,
@@ -84,6 +90,11 @@ impl ControlSocket {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         rustix::net::listen(&socket.listener, BACKLOG)?;
         Ok(socket)
+    }
+
+    /// Where it listens, whoever made it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -98,6 +109,13 @@ impl Drop for SocketFile {
         // Somebody may have removed it already.
         let _gone = std::fs::remove_file(&self.path);
     }
+}
+
+/// The file a socket is bound to.
+fn path(socket: &OwnedFd) -> anyhow::Result<Option<PathBuf>> {
+    let address = SocketAddrUnix::try_from(rustix::net::getsockname(socket)?)?;
+    let path = address.path_bytes().map(OsStr::from_bytes);
+    Ok(path.map(PathBuf::from))
 }
 
 /// Takes the lock that says who serves `path`.

@@ -83,7 +83,7 @@ fn serve(args: &ServeArgs, loaded: Loaded, detail: Detail, output: &Output) -> a
     let hosting = match config.vgpu.max_devices {
         0 => None,
         _ => {
-            let run_dir = config.vgpu.run_dir.of(&config.control.socket);
+            let run_dir = config.vgpu.run_dir.of(socket.path());
             Some(Hosting::new(VgpuHosts::start(&config.vgpu, run_dir)?))
         }
     };
@@ -101,7 +101,22 @@ fn serve(args: &ServeArgs, loaded: Loaded, detail: Detail, output: &Output) -> a
     }
     let notes = Notes::default();
     hooks.notes = Rc::clone(&notes);
-    hooks.before_loop = Some(before_loop(&config, file, &notes, &notifier, *output));
+    let needs = needs(&config, socket.path(), file.as_deref());
+    let told = Serving {
+        socket: socket.path().to_owned(),
+        pid: std::process::id(),
+        metrics: config.metrics.listen.to_string(),
+        // Known once it is entered.
+        sandbox: String::new(),
+    };
+    hooks.before_loop = Some(before_loop(
+        config.sandbox,
+        needs,
+        told,
+        &notes,
+        &notifier,
+        *output,
+    ));
     let mut reloader = Reloader {
         args: args.clone(),
         config,
@@ -146,15 +161,13 @@ fn control_socket(
 
 /// Confines the daemon, and then says that it serves.
 fn before_loop(
-    config: &Config,
-    file: Option<PathBuf>,
+    sandbox: config::Sandbox,
+    needs: Needs,
+    told: Serving,
     notes: &Notes,
     notifier: &Rc<Notifier>,
     output: Output,
 ) -> crate::serve::BeforeLoop {
-    let (sandbox, needs) = (config.sandbox, needs(config, file.as_deref()));
-    let socket = config.control.socket.as_path().to_owned();
-    let metrics = config.metrics.listen.to_string();
     let (notes, notifier) = (Rc::clone(notes), Rc::clone(notifier));
     Box::new(move || {
         let sandboxed = sandbox::enter(&sandbox, &needs)?;
@@ -163,10 +176,8 @@ fn before_loop(
         std::mem::forget(sandboxed);
         notes.borrow_mut().sandbox = Some(standing.clone());
         output.print(&Serving {
-            socket,
-            pid: std::process::id(),
-            metrics,
             sandbox: standing.clone(),
+            ..told
         })?;
         notifier.status(&standing);
         notifier.ready();
@@ -175,13 +186,13 @@ fn before_loop(
 }
 
 /// The folders a running daemon touches.
-fn needs(config: &Config, file: Option<&Path>) -> Needs {
+fn needs(config: &Config, socket: &Path, file: Option<&Path>) -> Needs {
     let folder = |path: &Path| path.parent().map(Path::to_owned);
     let metrics = match &config.metrics.listen {
         config::MetricsAddress::Unix(path) => folder(path.as_path()),
         config::MetricsAddress::Off | config::MetricsAddress::Loopback(_) => None,
     };
-    let control = folder(config.control.socket.as_path());
+    let control = folder(socket);
     // One that is not there yet may be at a reload; one that is may be a link into another folder.
     let file = file.unwrap_or(Path::new(config::FILE));
     let target = file.canonicalize().ok();

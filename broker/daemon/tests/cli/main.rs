@@ -3,6 +3,7 @@
 //! A story that needs what the machine lacks is reported as ignored with the reason in its name;
 //! `IRQBROKER_REQUIRE=kvm` (a comma list) turns that into a failure.
 
+mod activation;
 mod bystander;
 mod client_refusals;
 mod client_scopes;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     // Side by side, the spinning device of one story would make the vblanks of another late.
     arguments.test_threads.get_or_insert(1);
     let stories: Vec<Trial> = [
+        activation::stories(),
         client_refusals::stories(),
         client_scopes::stories(),
         demo::stories(),
