@@ -38,6 +38,14 @@ struct Serving {
 ///
 /// A socket or the device could not be made.
 pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
+    let served = serve(args, output);
+    if let Err(error) = &served {
+        args.hosted.tell_failure(error);
+    }
+    served
+}
+
+fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     args.hosted.leave_session()?;
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let device = parent.create_device(&args.vgpu_type, None)?;

@@ -17,6 +17,7 @@ use irqbroker_protocol::Connection;
 use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::DestroyVgpu;
 use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::EventKind;
 use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
@@ -110,7 +111,7 @@ impl VgpuHosts {
                 .context("the spawner of vgpus has ended")?;
             match serde_json::from_slice(packet.bytes)? {
                 Report::Ready => return Ok(()),
-                Report::Vgpu { row } => drop(self.table.put(row)),
+                Report::Vgpu { row, .. } => drop(self.table.put(row)),
             }
         }
     }
@@ -122,11 +123,18 @@ impl VgpuHosts {
 
     /// Takes over what the spawner reports: which vGPUs stand otherwise now, and how. A spawner that is
     /// gone is logged once; what it started goes on, and nothing can be created or destroyed any more.
-    pub(crate) fn service(&mut self) -> Vec<(String, VgpuState)> {
+    pub(crate) fn service(&mut self) -> Vec<EventKind> {
         let mut changes = Vec::new();
         loop {
             match self.receive() {
-                Ok(Report::Vgpu { row }) => changes.extend(self.table.put(row)),
+                Ok(Report::Vgpu { row, reason }) => {
+                    let change = self.table.put(row);
+                    changes.extend(change.map(|(uuid, state)| EventKind::Vgpu {
+                        uuid,
+                        state,
+                        reason,
+                    }));
+                }
                 Ok(Report::Ready) => {}
                 Err(ReceiveError::WouldBlock) => return changes,
                 Err(error) => {

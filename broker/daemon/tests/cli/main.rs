@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 mod hosted_vnc;
 mod hosting;
+mod hosting_failure;
 mod latency;
 mod need;
 mod operator;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         watch::stories(),
         hosted_vnc::stories(),
         hosting::stories(),
+        hosting_failure::stories(),
         serve::stories(),
         serve_death::stories(),
         serve_flood::stories(),
