@@ -49,7 +49,7 @@ impl Reloader {
     }
 
     fn read(&self) -> anyhow::Result<(Config, Vec<String>)> {
-        let loaded = config::load(&self.args.config, |name| std::env::var_os(name))?;
+        let loaded = config::load(&self.args.config, std::env::vars_os())?;
         let changed = config::reload(&self.config, &loaded.config)?;
         Ok((loaded.config, changed))
     }

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ServeArgs, detail: Detail, output: &Output) -> anyhow::
             file: config::DEFAULT_FILE,
         });
     }
-    let loaded = config::load(&args.config, |name| std::env::var_os(name))?;
+    let loaded = config::load(&args.config, std::env::vars_os())?;
     match args.check {
         true => output.print(&CheckReport::from(loaded)),
         false => serve(args, loaded, detail, output),
@@ -144,8 +144,14 @@ fn control_socket(
     }
     let path = config.control.socket.as_path();
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-        let cannot = || format!("cannot make {}", folder.display());
-        std::fs::create_dir_all(folder).with_context(cannot)?;
+        let cannot = |error| {
+            let text = format!(
+                "cannot make {}: {error}; give --socket a path in a directory this user may write",
+                folder.display()
+            );
+            anyhow::Error::new(error).context(text)
+        };
+        std::fs::create_dir_all(folder).map_err(cannot)?;
     }
     let mode = config
         .control

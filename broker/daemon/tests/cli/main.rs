@@ -8,6 +8,7 @@ mod bystander;
 mod client_refusals;
 mod client_scopes;
 mod command;
+mod config_texts;
 mod daemon;
 mod deadline;
 mod demo;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         activation::stories(),
         client_refusals::stories(),
         client_scopes::stories(),
+        config_texts::stories(),
         demo::stories(),
         latency::stories(),
         doctor::stories(),
