@@ -1,6 +1,9 @@
 //! Errors as the user sees them: one line on stderr.
 
 use std::io::Write;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
 
 /// How much of an error to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,26 @@ fn line(error: &anyhow::Error, detail: Detail) -> String {
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     format!("irqbroker: {}", words.join(" "))
+}
+
+/// Ends the process for arguments that are none: after what was asked for, as help, or one line on stderr.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // As above.
+        let _ = error.print();
+    } else {
+        let _ = writeln!(std::io::stderr().lock(), "{}", usage(&error.to_string()));
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The parser's words without how to call the command, which `--help` tells.
+fn usage(text: &str) -> String {
+    let told = text.split("\nUsage: ").next().unwrap_or(text);
+    let told = told.split("\nFor more information").next().unwrap_or(told);
+    let told = told.strip_prefix("error: ").unwrap_or(told);
+    let words: Vec<&str> = told.split_whitespace().collect();
+    format!("irqbroker: {}; see --help", words.join(" "))
 }
 
 #[cfg(test)]
@@ -59,6 +82,16 @@ mod tests {
         assert_eq!(
             line(&error, Detail::Outermost),
             "irqbroker: first second third"
+        );
+    }
+
+    #[test]
+    fn usage_is_one_line_without_the_synopsis() {
+        let text = "error: unexpected argument '--x' found\n\n  tip: a similar argument exists: '--y'\n\n\
+                    Usage: irqbroker links --y <Y>\n\nFor more information, try '--help'.\n";
+        assert_eq!(
+            usage(text),
+            "irqbroker: unexpected argument '--x' found tip: a similar argument exists: '--y'; see --help"
         );
     }
 }

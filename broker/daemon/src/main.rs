@@ -33,7 +33,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::refuse(&error),
+    };
     trace::install(cli.detail());
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,

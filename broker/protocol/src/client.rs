@@ -152,16 +152,8 @@ impl Client {
         });
         let mut notices = VecDeque::new();
         let fds: Vec<BorrowedFd<'_>> = record.into_iter().collect();
-        let welcome: Result<Reply<Welcome>, ClientError> = send(&connection, 0, &hello, &fds)
-            .and_then(|()| answer(&mut connection, &mut notices, 0));
-        let welcome = match welcome {
-            // A daemon that turns a peer away says why and closes, before it is asked or after: the
-            // error of the closed socket comes first, and then what was said.
-            Err(ClientError::Send(_) | ClientError::Receive(ReceiveError::Closed)) => {
-                answer(&mut connection, &mut notices, 0)?
-            }
-            welcome => welcome.map_err(|error| silent(error, path))?,
-        };
+        let welcome: Reply<Welcome> = exchange(&mut connection, &mut notices, 0, &hello, &fds)
+            .map_err(|error| silent(error, path))?;
         Ok(Self {
             connection,
             path: path.to_owned(),
@@ -195,9 +187,9 @@ impl Client {
         fds: &[BorrowedFd<'_>],
     ) -> Result<Reply<T>, ClientError> {
         self.last_id += 1;
-        send(&self.connection, self.last_id, request, fds)
-            .and_then(|()| answer(&mut self.connection, &mut self.notices, self.last_id))
-            .map_err(|error| silent(error, &self.path))
+        let (connection, notices) = (&mut self.connection, &mut self.notices);
+        let answered = exchange(connection, notices, self.last_id, request, fds);
+        answered.map_err(|error| silent(error, &self.path))
     }
 
     /// Asks what needs no fds.
@@ -273,6 +265,32 @@ fn silent(error: ClientError, path: &Path) -> ClientError {
             path: path.to_owned(),
         },
         error => error,
+    }
+}
+
+/// Asks and waits for the answer.
+fn exchange<T: DeserializeOwned>(
+    connection: &mut Connection,
+    notices: &mut VecDeque<(Notice, Vec<OwnedFd>)>,
+    id: u64,
+    request: &Request,
+    fds: &[BorrowedFd<'_>],
+) -> Result<Reply<T>, ClientError> {
+    let answered =
+        send(connection, id, request, fds).and_then(|()| answer(connection, notices, id));
+    match answered {
+        // A daemon that turns a peer away or ends says why and closes, before it is asked or after: the
+        // error of the closed socket comes first, and then what was said.
+        Err(
+            error @ (ClientError::Receive(ReceiveError::Closed)
+            | ClientError::Send(SendError::Socket {
+                source: Errno::PIPE | Errno::CONNRESET,
+            })),
+        ) => match answer(connection, notices, id) {
+            Err(ClientError::Receive(_)) => Err(error),
+            said => said,
+        },
+        answered => answered,
     }
 }
 

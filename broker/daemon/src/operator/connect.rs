@@ -7,8 +7,10 @@ use clap::Args;
 use irqbroker_protocol::Client;
 use irqbroker_protocol::ClientError;
 use irqbroker_protocol::Hello;
+use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
+use irqbroker_protocol::SendError;
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
@@ -86,6 +88,11 @@ pub(crate) fn told(error: ClientError) -> anyhow::Error {
             "the daemon at {} does not answer; it is stopped or hangs",
             path.display()
         )),
+        ClientError::Receive(ReceiveError::Closed)
+        | ClientError::Send(SendError::Socket { .. }) => Some(
+            "the daemon has closed the connection; `irqbroker status` shows whether one answers"
+                .to_owned(),
+        ),
         ClientError::Receive(source) => Some(format!("the daemon does not answer: {source}")),
         _ => None,
     };

@@ -37,6 +37,8 @@ pub(crate) struct SpawnerArgs {
 ///
 /// Standard input is no socket of a daemon, or the run directory cannot be read.
 pub(crate) fn run(args: &SpawnerArgs) -> anyhow::Result<()> {
+    // What a terminal sends to the daemon is not for this process: it ends once the daemon has.
+    rustix::process::setsid().context("cannot begin a session")?;
     // The daemon's log is this one's too.
     let _level = trace::install_daemon(LogLevel::Warn);
     let daemon = std::io::stdin().as_fd().try_clone_to_owned()?;

@@ -13,6 +13,7 @@ mod daemon;
 mod deadline;
 mod demo;
 mod doctor;
+mod endings;
 mod hosted_vnc;
 mod hosting;
 mod hosting_failure;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         demo::stories(),
         latency::stories(),
         doctor::stories(),
+        endings::stories(),
         quotas::stories(),
         refusals::stories(),
         vgpu::stories(),
