@@ -225,3 +225,6 @@ impl ControlClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
