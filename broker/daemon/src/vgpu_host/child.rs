@@ -117,6 +117,8 @@ impl Host {
     /// is to be forgotten: nobody could use it.
     pub(super) fn look(&mut self) -> bool {
         let before = self.row.state;
+        // Looked at first: whatever it had to say it has said by then.
+        let ended = self.process.as_ref().is_some_and(is_readable);
         match self.ready.as_ref().and_then(said) {
             Some(Word::Serves) => {
                 self.ready = None;
@@ -128,7 +130,7 @@ impl Host {
             }
             None => {}
         }
-        if self.process.as_ref().is_some_and(is_readable) {
+        if ended {
             self.process = None;
             self.ready = None;
             if self.row.state == VgpuState::Starting {
