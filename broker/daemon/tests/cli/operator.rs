@@ -298,7 +298,7 @@ fn packaging() -> anyhow::Result<()> {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&["completions", shell])?;
         ensure!(script.code == Some(0), "{script:?}");
-        for command in ["serve", "links", "explain", "screenshot"] {
+        for command in ["serve", "links", "explain", "set-path", "screenshot"] {
             ensure!(script.stdout.contains(command), "{shell}: no {command}");
         }
         // What the daemon runs itself is nobody's to complete.
