@@ -11,6 +11,7 @@
 //! meanwhile is merged as damage.
 
 mod client;
+mod door;
 mod encoding;
 mod error;
 mod format;

@@ -21,6 +21,7 @@ use rustix::net::sockopt;
 
 use super::client::Client;
 use super::client::Ended;
+use super::door::Door;
 use super::error::BindError;
 use super::error::ProtocolError;
 use super::error::ServiceError;
@@ -68,9 +69,7 @@ pub struct VncServer {
     screen: Screen,
     clients: BTreeMap<u64, Client>,
     next_client: u64,
-    /// Wrong passwords since the last right one, and when the last of them came.
-    failures: u32,
-    failed: Option<Instant>,
+    door: Door,
     counters: VncCounters,
 }
 
@@ -115,8 +114,7 @@ impl VncServer {
             screen: Screen::dark(),
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
-            failures: 0,
-            failed: None,
+            door: Door::default(),
             counters: VncCounters::default(),
         })
     }
@@ -133,10 +131,16 @@ impl VncServer {
         self.epoll.as_fd()
     }
 
-    /// How many viewers there are.
+    /// How many viewers there are, those in their handshake among them.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.clients.len()
+    }
+
+    /// Those who are behind it.
+    fn looking(&self) -> usize {
+        let clients = self.clients.values();
+        clients.filter(|client| client.session.is_running()).count()
     }
 
     /// What it has done so far.
@@ -177,11 +181,7 @@ impl VncServer {
         }
         self.send_all();
         self.leave_slow();
-        if !self
-            .clients
-            .values()
-            .any(|client| client.session.is_running())
-        {
+        if self.looking() == 0 {
             self.close_display();
         }
         let accepted = if listener { self.accept() } else { Ok(()) };
@@ -200,13 +200,16 @@ impl VncServer {
         if !ready.intersects(readable) {
             return;
         }
+        let refusal = self.door.refusal(&self.options.limits, self.looking());
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
         let was_let_in = client.session.is_running();
+        // As it is now: others may have come in, or guessed, since the handshake began.
+        client.session.set_refusal(refusal);
         let mut buffer = [0; RECEIVE_MAX];
         match client.receive(&mut buffer) {
-            Ok(()) if !was_let_in && client.session.is_running() => self.failures = 0,
+            Ok(()) if !was_let_in && client.session.is_running() => self.door.admit(),
             Ok(()) => {}
             Err(ended) => self.leave(id, &ended),
         }
@@ -214,11 +217,7 @@ impl VncServer {
 
     /// Opens the display once somebody looks, so that there is a size to tell.
     fn follow_viewers(&mut self) -> Result<(), ServiceError> {
-        let looked_at = self
-            .clients
-            .values()
-            .any(|client| client.session.is_running());
-        if !looked_at || self.display.is_some() {
+        if self.looking() == 0 || self.display.is_some() {
             return Ok(());
         }
         let opened = Display::open(Arc::clone(&self.device), self.options.head)
@@ -334,24 +333,9 @@ impl VncServer {
     fn leave(&mut self, id: u64, ended: &Ended) {
         // Its socket leaves the epoll set when it is closed, here.
         self.clients.remove(&id);
-        match ended {
-            Ended::Closed => tracing::info!(id, "viewer is gone"),
-            Ended::Socket(error) => tracing::info!(id, %error, "viewer lost"),
-            Ended::Compressor(error) => tracing::warn!(id, %error, "viewer left"),
-            Ended::Stalled => {
-                tracing::info!(id, "viewer left: too slow");
-                self.counters.stalled += 1;
-            }
-            Ended::Protocol(ProtocolError::Password) => {
-                tracing::warn!(id, "viewer refused: wrong password");
-                self.counters.wrong_passwords += 1;
-                self.failures = self.failures.saturating_add(1);
-                self.failed = Some(Instant::now());
-            }
-            Ended::Protocol(error) => {
-                tracing::info!(id, %error, "viewer left");
-                self.counters.broken += 1;
-            }
+        ended.tell(id, &mut self.counters);
+        if matches!(ended, Ended::Protocol(ProtocolError::Password)) {
+            self.door.fail();
         }
     }
 
@@ -364,9 +348,13 @@ impl VncServer {
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
             Err(source) => return Err(ServiceError::Accept { source }),
         };
-        if self.clients.len() >= self.options.limits.clients {
-            self.counters.turned_away += 1;
-            return Ok(());
+        if self.clients.len() - self.looking() >= self.options.limits.clients {
+            // The oldest: its number is the least.
+            let mut all = self.clients.iter();
+            let silent = all.find(|(_, client)| !client.session.is_running());
+            if let Some((&id, _)) = silent {
+                self.leave(id, &Ended::Crowded);
+            }
         }
         self.connect(socket.into())
             .map_err(|source| ServiceError::Accept { source })
@@ -376,12 +364,8 @@ impl VncServer {
         sockopt::set_tcp_nodelay(&socket, true)?;
         // A viewer whose host is gone is noticed some day.
         sockopt::set_socket_keepalive(&socket, true)?;
-        let locked_out = self.failures >= self.options.limits.failures
-            && self
-                .failed
-                .is_some_and(|failed| failed.elapsed() < self.options.limits.lockout);
         let terms = Terms {
-            security: (!locked_out).then(|| self.options.security.clone()),
+            security: self.options.security.clone(),
             challenge: password::random()?,
             name: Arc::clone(&self.name),
             cut_text_max: self.options.limits.cut_text,

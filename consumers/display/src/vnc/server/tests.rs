@@ -1,5 +1,6 @@
 //! The server with real sockets: a library's viewer, and some that behave badly.
 
+mod crowd;
 mod library;
 mod rude;
 

@@ -47,7 +47,7 @@ fn raw_update(socket: &mut TcpStream) -> [u8; 4] {
 }
 
 /// Reads until the server closes.
-fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
+pub(super) fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     // It may end with a reset: there was something unread.
     let _ = socket.read_to_end(&mut rest);
@@ -55,7 +55,7 @@ fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
 }
 
 /// That another viewer gets its picture.
-fn assert_serves(served: &Served) {
+pub(super) fn assert_serves(served: &Served) {
     let mut other = viewer(served);
     other.write_all(&request(FULL, EVERYTHING)).unwrap();
     assert_eq!(raw_update(&mut other), [0; 4]);
@@ -153,7 +153,11 @@ fn viewers_beyond_the_limit_are_turned_away_until_one_leaves() {
     let first = viewer(&served);
     let _second = viewer(&served);
     let mut third = TcpStream::connect(served.address).unwrap();
-    assert_eq!(read_to_end(&mut third), []);
+    third.write_all(b"RFB 003.008\n").unwrap();
+    assert_eq!(
+        read_to_end(&mut third),
+        b"RFB 003.008\n\0\0\0\0\x1bas many viewers look as may"
+    );
     drop(first);
     // The server hears of it before it accepts the next.
     assert_serves(&served);
