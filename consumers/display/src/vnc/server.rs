@@ -53,8 +53,8 @@ const RECEIVE_MAX: usize = 16 << 10;
 
 /// Shows a head of a device to viewers.
 ///
-/// The display's events are bound while there is a viewer behind its handshake, and at no other
-/// time. A timer is armed while a viewer is in its handshake or takes nothing, for no other
+/// The display's events are bound while there is a viewer behind its handshake, and waited for
+/// while one has asked for what is new, and at no other time. A timer is armed while a viewer is in its handshake or takes nothing, for no other
 /// purpose.
 #[derive(Debug)]
 pub struct VncServer {
@@ -66,6 +66,8 @@ pub struct VncServer {
     epoll: OwnedFd,
     timer: Timer,
     display: Option<Display>,
+    /// What its events are waited for.
+    heed: EventFlags,
     screen: Screen,
     clients: BTreeMap<u64, Client>,
     next_client: u64,
@@ -111,6 +113,7 @@ impl VncServer {
             epoll,
             timer,
             display: None,
+            heed: EventFlags::empty(),
             screen: Screen::dark(),
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
@@ -176,10 +179,12 @@ impl VncServer {
             self.receive(event.data.u64(), event.flags);
         }
         self.follow_viewers()?;
-        if display {
+        // Somebody may wait for what nobody waited for so far.
+        if display || (self.heed.is_empty() && self.is_waited_for()) {
             self.service_display()?;
         }
         self.send_all();
+        self.heed_display()?;
         self.leave_slow();
         if self.looking() == 0 {
             self.close_display();
@@ -230,6 +235,7 @@ impl VncServer {
         match opened {
             Ok(display) => {
                 self.display = Some(display);
+                self.heed = EventFlags::IN;
                 self.service_display()
             }
             Err(error) => {
@@ -386,5 +392,6 @@ fn watch(epoll: &OwnedFd, fd: &impl AsFd, word: u64) -> Result<(), Errno> {
     epoll::add(epoll, fd, epoll::EventData::new_u64(word), EventFlags::IN)
 }
 
+mod heed;
 #[cfg(test)]
 mod tests;

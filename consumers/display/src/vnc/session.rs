@@ -112,6 +112,11 @@ impl Session {
         self.phase == Phase::Running
     }
 
+    /// Whether it waits for something that depends on what is shown.
+    pub(super) fn waits(&self) -> bool {
+        self.is_running() && (self.owed.init || self.requested.is_some())
+    }
+
     /// From here on nobody is let in, for this reason, or whoever knows the password is. One that is
     /// let in already stays.
     pub(super) fn set_refusal(&mut self, refusal: Option<ProtocolError>) {

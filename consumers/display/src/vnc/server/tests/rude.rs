@@ -254,3 +254,32 @@ fn nothing_wakes_the_server_while_nothing_changes() {
     assert_eq!(after.wakeups, before.wakeups + 1);
     assert_eq!(after.display.fetches, before.display.fetches + 1);
 }
+
+#[test]
+fn flips_cost_nothing_while_no_viewer_asks_for_what_is_new() {
+    let mut served = Served::start(shown(), without_password());
+    let mut watcher = viewer(&served);
+    watcher.write_all(&encodings(&[0])).unwrap();
+    watcher.write_all(&request(FULL, EVERYTHING)).unwrap();
+    raw_update(&mut watcher);
+    let mut server = served.join().unwrap();
+    let before = quiesced(&mut server);
+
+    for color in 1..=10 {
+        served.device.draw(0, 0, color);
+        served.device.signal(fake::REFRESH);
+        server.service(Wait::No).unwrap();
+        assert_eq!(server.counters(), before);
+    }
+
+    watcher
+        .write_all(&request(INCREMENTAL, EVERYTHING))
+        .unwrap();
+    server.service(Wait::Forever).unwrap();
+    // Of all ten the last.
+    assert_eq!(raw_update(&mut watcher), [10, 0, 0, 0]);
+    assert_eq!(
+        server.counters().display.fetches,
+        before.display.fetches + 1
+    );
+}
