@@ -28,6 +28,8 @@ mod service;
 mod terminal;
 mod vgpu;
 mod vgpu_clients;
+mod vgpu_crowd;
+mod vgpu_life;
 mod viewer;
 mod vnc;
 mod watch;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         refusals::stories(),
         vgpu::stories(),
         vgpu_clients::stories(),
+        vgpu_crowd::stories(),
+        vgpu_life::stories(),
         vnc::stories(),
         operator::stories(),
         service::stories(),
