@@ -4,11 +4,16 @@ use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
 use irqbroker::vgpu::Granularity;
+use irqbroker::vgpu::HeadId;
 use irqbroker::vgpu::VblankScheduler;
+use irqbroker::vgpu::VgpuDevice;
 use irqbroker::vgpu::VgpuParent;
+use irqbroker_display::Display;
 use irqbroker_vfio_user::Server;
 use irqbroker_vfio_user::ServerOptions;
 use irqbroker_vfio_user::ServerState;
@@ -35,6 +40,9 @@ const PAUSE: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
+/// How long a test card is waited for: hundreds of frames.
+const CARD_LIMIT: Duration = Duration::from_secs(10);
+
 /// What is told once the sockets are there.
 #[derive(Debug, Serialize)]
 struct Serving {
@@ -84,6 +92,11 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         .collect();
     let _cards = cards?;
     let _vblanks = parent.scheduler().spawn()?;
+    if args.test_card {
+        heads
+            .iter()
+            .try_for_each(|(head, _)| wait_for_card(&device, *head))?;
+    }
     let told = vnc.as_ref().map(Vnc::told);
     args.hosted.announce(&args.vgpu_type, told)?;
     output.print(&Serving {
@@ -106,6 +119,22 @@ fn end_signals() -> io::Result<UnixStream> {
         pipe::register(signal, to_end.try_clone()?)?;
     }
     Ok(end)
+}
+
+/// Returns when a head shows its card: who looks then finds it, in its size.
+fn wait_for_card(device: &Arc<VgpuDevice>, head: HeadId) -> anyhow::Result<()> {
+    let view = device.head_view(head)?;
+    let mut display = Display::open(Arc::new(view), head.0.into())?;
+    let deadline = Instant::now() + CARD_LIMIT;
+    while display.frame().is_none() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            tracing::warn!(%head, "the test card is late");
+            break;
+        }
+        display.service(irqbroker::Wait::For(left))?;
+    }
+    Ok(())
 }
 
 /// Serves the guest's VMM until `end` is readable.

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use anyhow::ensure;
 use irqbroker_vfio_user::Client;
 use irqbroker_vfio_user::ClientOptions;
 use libtest_mimic::Trial;
 use rustix::process::Pid;
 use rustix::process::Signal;
+use vnc::VncEncoding;
 
 use crate::need::Need;
 use crate::need::story;
 use crate::vgpu::Serving;
+use crate::viewer;
+use crate::viewer::Viewer;
 
 pub(crate) fn stories() -> Vec<Trial> {
     vec![
@@ -19,6 +23,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "vgpu_serve_that_a_signal_ends_leaves_no_socket",
             Need::Nothing,
             signals,
+        ),
+        story(
+            "vgpu_serve_tells_of_itself_once_the_test_card_is_shown",
+            Need::Nothing,
+            first_frame,
         ),
     ]
 }
@@ -44,5 +53,20 @@ fn signals() -> anyhow::Result<()> {
         }
         drop(clients);
     }
+    Ok(())
+}
+
+fn first_frame() -> anyhow::Result<()> {
+    let options = ["--test-card", "--vnc", "127.0.0.1:0", "--vnc-no-password"];
+    let serving = Serving::start_with("small", "first.sock", &options)?;
+    let address = serving.told["vnc"]["address"].as_str().context("none")?;
+    // A viewer that knows no change of the size: it is what the handshake says for good.
+    let size = viewer::run(async {
+        let mut viewer = Viewer::connect(address, "", &[VncEncoding::Raw]).await?;
+        viewer.watch(|viewer| viewer.size() != (0, 0)).await?;
+        Ok(viewer.size())
+    })?;
+    // That of the type.
+    ensure!(size == (1024, 768), "{size:?}");
     Ok(())
 }
