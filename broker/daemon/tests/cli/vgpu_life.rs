@@ -11,6 +11,8 @@ use rustix::process::Pid;
 use rustix::process::Signal;
 use vnc::VncEncoding;
 
+use crate::command::fresh_path;
+use crate::command::run;
 use crate::need::Need;
 use crate::need::story;
 use crate::vgpu::Serving;
@@ -28,6 +30,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "vgpu_serve_tells_of_itself_once_the_test_card_is_shown",
             Need::Nothing,
             first_frame,
+        ),
+        story(
+            "vgpu_serve_reads_no_more_of_a_password_file_than_a_password",
+            Need::Nothing,
+            password_file,
         ),
     ]
 }
@@ -68,5 +75,34 @@ fn first_frame() -> anyhow::Result<()> {
     })?;
     // That of the type.
     ensure!(size == (1024, 768), "{size:?}");
+    Ok(())
+}
+
+fn password_file() -> anyhow::Result<()> {
+    let socket = fresh_path("endless.sock")?;
+    let serve = |file| {
+        run(&[
+            "vgpu",
+            "serve",
+            "--type",
+            "small",
+            "--socket",
+            &socket,
+            "--vnc",
+            "127.0.0.1:0",
+            "--vnc-password-file",
+            file,
+        ])
+    };
+    // A file without an end, and without a line's.
+    let endless = serve("/dev/zero")?;
+    let line = endless.refusal()?;
+    ensure!(line.contains("at most 8 bytes"), "{line}");
+    // One that is no text.
+    let file = fresh_path("random-password")?;
+    std::fs::write(&file, [0xff; 8])?;
+    let binary = serve(&file)?;
+    let line = binary.refusal()?;
+    ensure!(line.contains("is no text"), "{line}");
     Ok(())
 }
