@@ -40,6 +40,8 @@ const PAUSE: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
+/// How often it is told at most that clients are turned away.
+const WARN_AGAIN: Duration = Duration::from_secs(1);
 /// How long a test card is waited for: hundreds of frames.
 const CARD_LIMIT: Duration = Duration::from_secs(10);
 
@@ -139,6 +141,7 @@ fn wait_for_card(device: &Arc<VgpuDevice>, head: HeadId) -> anyhow::Result<()> {
 
 /// Serves the guest's VMM until `end` is readable.
 fn serve(server: &mut Server, end: &UnixStream) -> anyhow::Result<()> {
+    let mut warned: Option<Instant> = None;
     loop {
         let mut fds = [
             PollFd::new(end, PollFlags::IN),
@@ -153,10 +156,14 @@ fn serve(server: &mut Server, end: &UnixStream) -> anyhow::Result<()> {
             return Ok(());
         }
         match server.service(Wait::No) {
-            Ok(serviced) if serviced.refused > 0 => {
-                tracing::warn!("a second client was turned away");
+            Ok(serviced) => {
+                // Whoever keeps connecting does not fill the log.
+                let is_told = warned.is_some_and(|at| at.elapsed() < WARN_AGAIN);
+                if serviced.refused > 0 && !is_told {
+                    tracing::warn!("a second client was turned away");
+                    warned = Some(Instant::now());
+                }
             }
-            Ok(_) => {}
             // Too many open files. A client that there is has no part in it.
             Err(error @ ServiceError::Accept { .. }) => {
                 tracing::warn!(%error, "who connects has to wait");

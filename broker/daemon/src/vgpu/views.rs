@@ -172,7 +172,7 @@ impl Lookers {
             }
         };
         if self.servers.len() >= MOST && !self.make_room() {
-            tracing::warn!(head = %self.head, "turned away: as many look as may");
+            tracing::info!(head = %self.head, "turned away: as many look as may");
             return;
         }
         let added = self.device.head_view(self.head).map_err(anyhow::Error::new);
