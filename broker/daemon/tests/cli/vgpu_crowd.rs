@@ -7,8 +7,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
+use anyhow::bail;
 use anyhow::ensure;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::RegionIndex;
@@ -108,14 +110,18 @@ fn too_many_files() -> anyhow::Result<()> {
         read_register(&client)?;
     }
     ensure!(serving.process.try_wait()?.is_none(), "it has ended");
+    // Nor do those who wait keep the thread awake while the client rests.
+    let resting = sleeps(&serving)?;
+    run(&["vgpu", "types", "--json"])?.report()?;
+    ensure!(sleeps(&serving)? == resting, "woken up for nothing");
 
     limit(before.current)?;
     drop(looker);
     // Who has waited is turned away, by a server that something wakes up.
     second.set_read_timeout(Some(Duration::from_millis(10)))?;
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while second.read(&mut [0]).is_err() {
-        ensure!(std::time::Instant::now() < deadline, "the second waits");
+        ensure!(Instant::now() < deadline, "the second waits");
         read_register(&client)?;
     }
     // And the head can be looked at.
@@ -162,7 +168,8 @@ fn connectors() -> anyhow::Result<()> {
 /// How often the thread that serves the guest went to sleep, once it sleeps.
 fn sleeps(serving: &Serving) -> anyhow::Result<String> {
     let pid = serving.process.id();
-    loop {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         let status = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/status"))?;
         let line = |key| status.lines().find(|line| line.starts_with(key));
         let state = line("State:").context("no state")?;
@@ -171,6 +178,7 @@ fn sleeps(serving: &Serving) -> anyhow::Result<String> {
         }
         std::thread::yield_now();
     }
+    bail!("it never sleeps")
 }
 
 fn lookers() -> anyhow::Result<()> {
