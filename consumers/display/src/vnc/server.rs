@@ -1,5 +1,7 @@
 //! A head of a device for viewers, serviced by the embedder's own loop.
 
+mod heed;
+
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -54,8 +56,8 @@ const RECEIVE_MAX: usize = 16 << 10;
 /// Shows a head of a device to viewers.
 ///
 /// The display's events are bound while there is a viewer behind its handshake, and waited for
-/// while one has asked for what is new, and at no other time. A timer is armed while a viewer is in its handshake or takes nothing, for no other
-/// purpose.
+/// while one has asked for what is new, and at no other time. A timer is armed while a viewer is in
+/// its handshake or takes nothing, for no other purpose.
 #[derive(Debug)]
 pub struct VncServer {
     device: Arc<dyn Device>,
@@ -392,6 +394,5 @@ fn watch(epoll: &OwnedFd, fd: &impl AsFd, word: u64) -> Result<(), Errno> {
     epoll::add(epoll, fd, epoll::EventData::new_u64(word), EventFlags::IN)
 }
 
-mod heed;
 #[cfg(test)]
 mod tests;
