@@ -109,7 +109,10 @@ fn viewer_that_takes_nothing_is_left_after_a_while_and_the_others_are_served_mea
     assert_eq!(server.counters().stalled, 0);
 
     server.options.limits.stall = Duration::from_millis(300);
+    // Far longer than it may take on any machine.
+    let patience = Instant::now() + Duration::from_secs(300);
     while server.clients() > 0 {
+        assert!(Instant::now() < patience, "it is still there");
         // Not for ever, since the timer knows nothing of the new limit before the first.
         server
             .service(Wait::For(Duration::from_millis(100)))
