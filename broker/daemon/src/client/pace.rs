@@ -61,6 +61,15 @@ impl Arrivals {
     }
 }
 
+/// Whether something has been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// To whoever there is, which may be nobody.
+    Once,
+    /// Not yet: the producer's process has not heard what it was told before.
+    Later,
+}
+
 /// The consumer's end.
 #[derive(Debug)]
 pub(super) struct Teller {
@@ -81,9 +90,13 @@ impl Teller {
         })
     }
 
-    /// Tells how many events each link has delivered at least, if somebody hears; to be repeated, since
-    /// nobody may, or not yet.
-    pub(super) fn tell(&self, delivered: u64) {
-        let _heard = self.socket.send_to_addr(&delivered.to_ne_bytes(), &self.to);
+    /// Tells how many events each link has delivered at least; to be repeated, since nobody may hear it
+    /// yet.
+    pub(super) fn tell(&self, delivered: u64) -> Told {
+        let sent = self.socket.send_to_addr(&delivered.to_ne_bytes(), &self.to);
+        match sent.map_err(|error| error.kind()) {
+            Err(io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Told::Later,
+            _ => Told::Once,
+        }
     }
 }
