@@ -37,8 +37,8 @@ use crate::command::Answer;
 use crate::command::irqbroker;
 use crate::command::run;
 
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything takes, on a machine that keeps every process from running for seconds too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A daemon, killed with this.
 pub(crate) struct Daemon {
@@ -224,12 +224,6 @@ fn started(command: &mut Command) -> anyhow::Result<(Child, Value)> {
     Ok((process, told.with_context(|| format!("told: {line}"))?))
 }
 
-/// A hundred times what a relayed interrupt takes on a busy machine.
-const LIMIT: Timespec = Timespec {
-    tv_sec: 10,
-    tv_nsec: 0,
-};
-
 /// A producer and a consumer that reads its own eventfd, paired by the name of their link.
 pub(crate) struct Pair {
     pub(crate) producer: OwnedFd,
@@ -266,7 +260,7 @@ impl Pair {
     pub(crate) fn deliver(&self) -> anyhow::Result<()> {
         rustix::io::write(&self.producer, &1u64.to_ne_bytes())?;
         let mut fds = [PollFd::new(&self.consumer, PollFlags::IN)];
-        let came = rustix::event::poll(&mut fds, Some(&LIMIT))?;
+        let came = rustix::event::poll(&mut fds, Some(&Timespec::try_from(PATIENCE)?))?;
         ensure!(came == 1, "the interrupt does not come");
         let mut count = [0; 8];
         rustix::io::read(&self.consumer, &mut count)?;

@@ -13,6 +13,7 @@ mod hosting;
 mod latency;
 mod need;
 mod operator;
+mod peer;
 mod quotas;
 mod refusals;
 mod report;

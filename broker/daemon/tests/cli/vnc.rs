@@ -1,6 +1,7 @@
 //! `irqbroker vgpu serve --vnc`: what a library's viewer sees of it.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::bail;
@@ -9,7 +10,6 @@ use irqbroker_display::Picture;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio_user::Client;
-use irqbroker_vfio_user::ClientOptions;
 use irqbroker_vgpu::TestPicture;
 use irqbroker_vgpu::TestReading;
 use libtest_mimic::Trial;
@@ -17,8 +17,10 @@ use vnc::VncEncoding;
 
 use crate::command::fresh_path;
 use crate::command::run;
+use crate::daemon::PATIENCE;
 use crate::need::Need;
 use crate::need::story;
+use crate::peer::patient;
 use crate::vgpu::Serving;
 use crate::vgpu::screenshot;
 use crate::viewer;
@@ -64,7 +66,7 @@ fn same_as_screenshot() -> anyhow::Result<()> {
     let options = ["--vnc", ANY_PORT, "--vnc-head", "1"];
     let serving = Serving::start_with("dual", "vnc.sock", &options)?;
     let password = serving.told["vnc"]["password"].as_str().context("none")?;
-    let client = Client::connect(Path::new(&serving.socket), ClientOptions::default())?;
+    let client = Client::connect(Path::new(&serving.socket), patient())?;
     // A picture of 200 by 100 on head 1, in which neighbours differ, a line of it a write.
     for y in 0..100u32 {
         let line: Vec<u8> = (0..200u32)
@@ -122,7 +124,8 @@ fn test_card() -> anyhow::Result<()> {
         Ok(next)
     })?;
     // The screenshot is read line by line, and may be of two frames where the machine is busy.
-    for _ in 0..100 {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
         let picture = saved(&serving, "0", "card.png")?;
         let rgb = |x, y| picture.pixel(x, y).unwrap_or_default();
         if card_frame(card, next, rgb).is_some() {
