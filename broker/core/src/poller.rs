@@ -107,7 +107,8 @@ impl Poller {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// One `epoll_wait`; tells `returned` that it is over, then hands what is ready to `take` and
+    /// One `epoll_wait`; tells `returned` that it is over and was not
+    /// interrupted, then hands what is ready to `take` and
     /// returns how many there were.
     pub(crate) fn wait(
         &self,
@@ -124,9 +125,8 @@ impl Poller {
             Wait::For(limit) => Timespec::try_from(limit).ok(),
         };
         let mut buffer = [MaybeUninit::uninit(); BATCH];
-        let waited = epoll::wait(&self.epoll, &mut buffer, limit.as_ref());
+        let (events, _) = epoll::wait(&self.epoll, &mut buffer, limit.as_ref())?;
         returned();
-        let (events, _) = waited?;
         for event in &*events {
             let word = event.data.u64();
             take(match word {
