@@ -31,6 +31,8 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::process::Pid;
 use rustix::process::Signal;
+use rustix::process::WaitId;
+use rustix::process::WaitIdOptions;
 use serde_json::Value;
 
 use crate::command::Answer;
@@ -148,6 +150,15 @@ impl Daemon {
         let pid = i32::try_from(self.process.id())?;
         let pid = Pid::from_raw(pid).context("no pid")?;
         Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
+    /// Waits until it has stopped, as it was told by a signal.
+    pub(crate) fn until_stopped(&self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.process.id())?;
+        let pid = WaitId::Pid(Pid::from_raw(pid).context("no pid")?);
+        // Left as it is: nobody else waits for a stop.
+        rustix::process::waitid(pid, WaitIdOptions::STOPPED)?;
+        Ok(())
     }
 
     /// Kills it, and starts another in the same place.

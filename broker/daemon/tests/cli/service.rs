@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use anyhow::ensure;
+use irqbroker_protocol::Connection;
 use irqbroker_protocol::Scope;
 use libtest_mimic::Trial;
 use rustix::net::AddressFamily;
@@ -56,6 +57,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "reload_takes_a_change_over_or_refuses_the_file_whole",
             Need::Nothing,
             reload,
+        ),
+        story(
+            "connection_that_has_closed_makes_room_for_the_next",
+            Need::Nothing,
+            room,
         ),
         story(
             "sandbox_of_a_running_daemon_holds_and_status_says_so",
@@ -174,6 +180,25 @@ fn reload() -> anyhow::Result<()> {
     daemon.rewrite(&format!("quotas.connections = 3\n{STRICT}"))?;
     told("nothing changed")?;
     pair.deliver()
+}
+
+fn room() -> anyhow::Result<()> {
+    let daemon = Daemon::start(&format!("quotas.connections = 1\n{STRICT}"))?;
+    let first = daemon.connect(&[Scope::ReadOnly])?;
+    // Stopped, it finds both at once.
+    daemon.signal(Signal::STOP)?;
+    daemon.until_stopped()?;
+    drop(first);
+    let next = Connection::connect(&daemon.path("control.sock"))?;
+    daemon.signal(Signal::CONT)?;
+    // What it refuses it tells at once, and else nothing until it is asked.
+    let hello = br#"{"id":1,"type":"hello","body":{"versions":[1],"client":"x","scopes":[]}}"#;
+    next.send(hello, &[])?;
+    let mut buffer = Vec::new();
+    let answer = next.receive_in(&mut buffer)?.bytes;
+    let answer: Value = serde_json::from_slice(answer)?;
+    ensure!(answer["id"] == 1 && answer["error"].is_null(), "{answer}");
+    Ok(())
 }
 
 fn sandbox() -> anyhow::Result<()> {
