@@ -66,6 +66,9 @@ const ASK: Duration = Duration::from_secs(1);
 /// they take: a machine that has much else to do keeps threads from running for seconds.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// Between two looks at an eventfd that is being emptied: longer than that takes.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// How long a device that signals by itself is given to be at rest for once.
 const REST: Duration = Duration::from_secs(2);
 
@@ -365,7 +368,8 @@ fn quiesce(
                 "{} is stuck in the relay",
                 line.name
             );
-            std::thread::yield_now();
+            // Asleep, not busy: whoever is to empty it may need this core, or this process's share.
+            std::thread::sleep(PAUSE);
         }
     }
     loop {
