@@ -22,7 +22,7 @@ pub(crate) fn stories() -> Vec<Trial> {
 }
 
 fn bypass() -> anyhow::Result<()> {
-    let report = run(&["demo", "--seconds", "2", "--json"])?.report()?;
+    let report = run(&["demo", "--seconds", "1", "--json"])?.report()?;
     ensure!(report["source"] == "vgpu", "{report}");
     ensure!(report["path"] == "bypass", "{report}");
     adds_up(&report)?;
@@ -50,7 +50,7 @@ fn heads() -> anyhow::Result<()> {
         "demo",
         "--heads=8",
         "--refresh-hz=240",
-        "--seconds=2",
+        "--seconds=1",
         "--json",
     ])?;
     let report = answer.report()?;
@@ -67,7 +67,7 @@ fn heads() -> anyhow::Result<()> {
 }
 
 fn posted() -> anyhow::Result<()> {
-    let answer = run(&["demo", "--seconds", "2", "--path", "posted", "--json"])?;
+    let answer = run(&["demo", "--seconds", "1", "--path", "posted", "--json"])?;
     let report = answer.report()?;
     ensure!(report["path"] == "posted", "{report}");
     ensure!(report["reason"] == "best path", "{report}");
