@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
@@ -24,12 +25,14 @@ use crate::command::NOBODY;
 use crate::command::fresh_path;
 use crate::command::run;
 use crate::daemon::Daemon;
+use crate::daemon::PATIENCE;
 use crate::daemon::Pair;
 use crate::daemon::STRICT;
 use crate::daemon::serve;
 use crate::need::Need;
 use crate::need::story;
 use crate::report::count;
+use crate::watch::watching;
 
 pub(crate) fn stories() -> Vec<Trial> {
     vec![
@@ -168,6 +171,11 @@ fn reload() -> anyhow::Result<()> {
         "{refused:?}"
     );
     drop(third);
+    // A child that another story starts just now has it too, until it runs its own program.
+    let begun = Instant::now();
+    while daemon.run(&["status"])?.code != Some(0) {
+        ensure!(begun.elapsed() < PATIENCE, "the third stays");
+    }
 
     daemon.rewrite(&format!(
         "quotas.connections = 1\nmetrics.listen = \"127.0.0.1:1\"\n{STRICT}"
@@ -183,13 +191,16 @@ fn reload() -> anyhow::Result<()> {
 }
 
 fn room() -> anyhow::Result<()> {
-    let daemon = Daemon::start(&format!("quotas.connections = 1\n{STRICT}"))?;
-    let first = daemon.connect(&[Scope::ReadOnly])?;
-    // Stopped, it finds both at once.
+    let daemon = Daemon::start(&format!("quotas.connections = 2\n{STRICT}"))?;
+    // A process of its own: nobody else has its socket.
+    let (mut watcher, _lines) = watching(&daemon)?;
+    // Stopped, it finds all at once.
     daemon.signal(Signal::STOP)?;
     daemon.until_stopped()?;
-    drop(first);
-    let next = Connection::connect(&daemon.path("control.sock"))?;
+    watcher.kill()?;
+    watcher.wait()?;
+    let socket = daemon.path("control.sock");
+    let (_another, next) = (Connection::connect(&socket)?, Connection::connect(&socket)?);
     daemon.signal(Signal::CONT)?;
     // What it refuses it tells at once, and else nothing until it is asked.
     let hello = br#"{"id":1,"type":"hello","body":{"versions":[1],"client":"x","scopes":[]}}"#;
