@@ -38,8 +38,9 @@ struct LineAccount {
     delivered: VecDeque<u64>,
     /// Handler runs whose stamps were overwritten, which happened before the next one there is.
     unstamped: u64,
-    /// Whether such runs are among those not judged yet.
-    blurred: bool,
+    /// From when to when such runs count, if they are not judged yet: how long anything took of which
+    /// the ledger tells with them is not known.
+    blurred: Option<(u64, u64)>,
     scratch: Vec<u64>,
 }
 
@@ -61,7 +62,7 @@ impl Account {
                 produced: VecDeque::new(),
                 delivered: VecDeque::new(),
                 unstamped: 0,
-                blurred: false,
+                blurred: None,
                 scratch: Vec::new(),
             })
         });
@@ -84,7 +85,7 @@ impl Account {
     pub(super) fn close(&mut self, feed: &dyn Feed, quiet: u64) -> anyhow::Result<()> {
         self.take_in(feed);
         for line in &mut self.lines {
-            line.place_unstamped(quiet);
+            line.place_unstamped(quiet.saturating_sub(1));
         }
         self.judge(quiet)?;
         for line in &mut self.lines {
@@ -120,11 +121,11 @@ impl Account {
             events.extend(until(&mut line.delivered, before).map(Event::Delivered));
             line.ledger.record_all(&mut events)?;
             let latencies = line.ledger.take_latencies();
-            if !line.blurred {
+            if !line.blurred.is_some_and(|(from, _)| from < before) {
                 let nanos = latencies.into_iter().map(|ticks| self.clock.nanos(ticks));
                 nanos.for_each(|nanos| line.latencies.record(nanos));
             }
-            line.blurred &= !line.delivered.is_empty();
+            line.blurred = line.blurred.filter(|(_, to)| *to >= before);
         }
         Ok(())
     }
@@ -173,12 +174,15 @@ impl Account {
 
 impl LineAccount {
     /// Runs without a stamp count as of the latest time they can have had, which makes none of them
-    /// older than its event; how long they took is not known.
+    /// older than its event.
     fn place_unstamped(&mut self, latest: u64) {
         let unstamped = usize::try_from(std::mem::take(&mut self.unstamped)).unwrap_or(usize::MAX);
         self.delivered
             .extend(std::iter::repeat_n(latest, unstamped));
-        self.blurred |= unstamped > 0;
+        if unstamped > 0 {
+            let (from, _) = self.blurred.unwrap_or((latest, latest));
+            self.blurred = Some((from, latest));
+        }
     }
 
     /// What the ledger found. The source's own count, if it has one, must agree with its stamps.
