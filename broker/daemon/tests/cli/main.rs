@@ -46,7 +46,8 @@ fn main() -> ExitCode {
         return ended;
     }
     let mut arguments = Arguments::from_args();
-    // Side by side, the spinning device of one story would make the vblanks of another late.
+    // Side by side, the spinning device of one story would make the vblanks of another late, and a
+    // process that one starts would have the sockets of another until it runs its own program.
     arguments.test_threads.get_or_insert(1);
     let stories: Vec<Trial> = [
         demo::stories(),
