@@ -121,7 +121,7 @@ impl Account {
             events.extend(until(&mut line.delivered, before).map(Event::Delivered));
             line.ledger.record_all(&mut events)?;
             let latencies = line.ledger.take_latencies();
-            if !line.blurred.is_some_and(|(from, _)| from < before) {
+            if line.blurred.is_none_or(|(from, _)| from >= before) {
                 let nanos = latencies.into_iter().map(|ticks| self.clock.nanos(ticks));
                 nanos.for_each(|nanos| line.latencies.record(nanos));
             }
