@@ -243,9 +243,9 @@ impl TestPicture {
             lines: top..top + BOX.1 * dot,
         };
         let (from, to) = (self.bar(before), self.bar(after));
-        let bars = match from.start.max(to.start) <= from.end.min(to.end) {
-            true => vec![from.start.min(to.start)..from.end.max(to.end)],
-            false => vec![from, to],
+        let (bar, other) = match from.start.max(to.start) <= from.end.min(to.end) {
+            true => (from.start.min(to.start)..from.end.max(to.end), None),
+            false => (from, Some(to)),
         };
         let others = [
             across(0..between.start),
@@ -253,10 +253,8 @@ impl TestPicture {
             across(stripes),
             across(between.end..self.height),
         ];
-        others
-            .into_iter()
-            .chain(bars.into_iter().map(part))
-            .collect()
+        let bars = [Some(bar), other].into_iter().flatten();
+        others.into_iter().chain(bars.map(part)).collect()
     }
 
     /// The lines between the two strips.
