@@ -71,8 +71,7 @@ pub struct TestCard {
     device: Arc<VgpuDevice>,
     head: HeadId,
     picture: TestPicture,
-    /// Ends once no painter is left that it could be sent: those are dropped first.
-    _thread: Option<PaintThread>,
+    thread: Option<PaintThread>,
 }
 
 impl TestCard {
@@ -86,11 +85,18 @@ impl TestCard {
 impl Drop for TestCard {
     fn drop(&mut self) {
         let place = usize::from(self.head.0);
-        let mut state = self.device.lock();
-        if let Some(head) = state.heads.get_mut(place) {
-            head.card = Card::Off;
-        }
-        state.rearm(&self.device.instance, place);
+        let set = |card| {
+            let mut state = self.device.lock();
+            if let Some(head) = state.heads.get_mut(place) {
+                head.card = card;
+            }
+            state.rearm(&self.device.instance, place);
+        };
+        // The thread ends once no painter is left that it could be sent. Another card would be taken
+        // for the one that is being painted, so none comes before.
+        set(Card::Ending);
+        drop(self.thread.take());
+        set(Card::Off);
     }
 }
 
@@ -104,6 +110,8 @@ pub(crate) enum Card {
     Waiting(Box<Painter>),
     /// Being painted.
     Painting,
+    /// Perhaps still being painted, for the last time.
+    Ending,
 }
 
 impl Card {
@@ -292,7 +300,7 @@ impl VgpuDevice {
             device: Arc::clone(self),
             head,
             picture,
-            _thread: thread,
+            thread,
         })
     }
 
