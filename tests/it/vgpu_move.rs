@@ -222,11 +222,8 @@ fn moves() -> anyhow::Result<()> {
     ensure!(counted == (VBLANKS, 1), "{counted:?} before");
     // Not shown before the next vblank, which the device has elsewhere.
     from.commit(64)?;
-    let picture = from.picture()?;
-    ensure!(
-        picture.1.iter().all(|&byte| byte == 0x77),
-        "the second picture"
-    );
+    let (_, pixels) = from.picture()?;
+    ensure!(pixels.iter().all(|&byte| byte == 0x11), "the first picture");
 
     let saved = from.client.save()?;
     let left_at = from.frame()?;
@@ -246,12 +243,15 @@ fn moves() -> anyhow::Result<()> {
         resumed_at == left_at,
         "frame {left_at} before, {resumed_at} after"
     );
-    ensure!(to.picture()? == picture, "the picture has changed");
     let (vblank, flip) = (to.bind(HeadEvent::Vblank)?, to.bind(HeadEvent::Flip)?);
     (0..VBLANKS).try_for_each(|_| to.vblank())?;
     let counted = (drain(&vblank), drain(&flip));
     ensure!(counted == (VBLANKS, 1), "{counted:?} after");
     ensure!(to.frame()? == left_at + VBLANKS, "frame {}", to.frame()?);
-    ensure!(to.picture()? == picture, "the picture has changed");
+    let (_, pixels) = to.picture()?;
+    ensure!(
+        pixels.iter().all(|&byte| byte == 0x77),
+        "the second picture"
+    );
     Ok(())
 }

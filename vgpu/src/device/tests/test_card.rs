@@ -172,7 +172,8 @@ fn card_of_the_hosts_clock_is_painted_on_a_thread_of_its_own_that_ends_with_it()
 
     let commits = || device.counters(HEAD).unwrap().commits;
     let before = commits();
-    assert!(before >= 3);
+    // The first one was shown with the mode, which is no commit.
+    assert!(before >= 2);
     // Two more vblanks at which it would have been painted.
     let vblank = parent.get(device.instance().id()).unwrap().heads()[0].producer();
     bind(&vblank);
