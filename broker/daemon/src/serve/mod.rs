@@ -10,6 +10,7 @@
 mod claim_fd;
 mod dispatch;
 mod hooks;
+mod identify;
 mod options;
 mod outside;
 mod packet;

@@ -13,6 +13,7 @@ mod hosting;
 mod latency;
 mod need;
 mod operator;
+mod peer;
 mod quotas;
 mod refusals;
 mod report;
@@ -20,9 +21,11 @@ mod serve;
 mod serve_death;
 mod serve_flood;
 mod serve_input;
+mod serve_level;
 mod serve_life;
 mod serve_moves;
 mod serve_peers;
+mod serve_python;
 mod serve_rig;
 mod service;
 mod terminal;
@@ -31,6 +34,7 @@ mod vgpu_clients;
 mod vgpu_crowd;
 mod vgpu_life;
 mod viewer;
+mod vmm;
 mod vnc;
 mod watch;
 
@@ -40,8 +44,12 @@ use libtest_mimic::Arguments;
 use libtest_mimic::Trial;
 
 fn main() -> ExitCode {
+    if let Some(ended) = vmm::in_this_process() {
+        return ended;
+    }
     let mut arguments = Arguments::from_args();
-    // Side by side, the spinning device of one story would make the vblanks of another late.
+    // Side by side, the spinning device of one story would make the vblanks of another late, and a
+    // process that one starts would have the sockets of another until it runs its own program.
     arguments.test_threads.get_or_insert(1);
     let stories: Vec<Trial> = [
         demo::stories(),
@@ -64,9 +72,11 @@ fn main() -> ExitCode {
         serve_death::stories(),
         serve_flood::stories(),
         serve_input::stories(),
+        serve_level::stories(),
         serve_life::stories(),
         serve_moves::stories(),
         serve_peers::stories(),
+        serve_python::stories(),
     ]
     .into_iter()
     .flatten()

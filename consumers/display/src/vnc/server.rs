@@ -207,7 +207,9 @@ impl VncServer {
         if !ready.intersects(readable) {
             return;
         }
-        let refusal = self.door.refusal(&self.options.limits, self.looking());
+        let refusal = self
+            .door
+            .refusal(&self.options.limits, self.looking(), Instant::now());
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
@@ -343,7 +345,7 @@ impl VncServer {
         self.clients.remove(&id);
         ended.tell(id, &mut self.counters);
         if matches!(ended, Ended::Protocol(ProtocolError::Password)) {
-            self.door.fail();
+            self.door.fail(Instant::now());
         }
     }
 

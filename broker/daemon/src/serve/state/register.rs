@@ -21,6 +21,7 @@ use super::link::delivery;
 use super::object::Consumer;
 use super::object::Owner;
 use super::object::Producer;
+use super::session::OBJECT_BYTES;
 use super::session::Session;
 use super::session::SessionId;
 use super::session::State;
@@ -261,6 +262,9 @@ impl State {
         }
         if holdings.fds + held > self.quotas.fds {
             return used_up("the fds of this uid are used up");
+        }
+        if self.room(session.uid) < OBJECT_BYTES {
+            return used_up("the memory of this uid is used up");
         }
         Ok(())
     }

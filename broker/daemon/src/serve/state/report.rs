@@ -5,6 +5,7 @@ use irqbroker_protocol::ConsumerReport;
 use irqbroker_protocol::Delivery;
 use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Hint;
+use irqbroker_protocol::InstructionId;
 use irqbroker_protocol::Message;
 use irqbroker_protocol::MessageChanged;
 use irqbroker_protocol::Name;
@@ -112,6 +113,12 @@ impl State {
             let notice = Notice::Hint(Hint { producer, affinity });
             self.tell(session, notice, Vec::new());
         }
+    }
+
+    /// Whether a connection was given this instruction and has not answered it.
+    pub(crate) fn awaits(&self, session: SessionId, instruction: InstructionId) -> bool {
+        let told = self.sessions.get(&session);
+        told.is_some_and(|told| told.instructions.contains_key(&instruction))
     }
 
     /// Takes the answer to an instruction.
