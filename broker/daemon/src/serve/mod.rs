@@ -19,6 +19,7 @@ mod rate;
 mod relay;
 mod server;
 mod signals;
+mod sink_fd;
 mod socket;
 mod state;
 mod welcome;

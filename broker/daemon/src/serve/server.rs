@@ -101,7 +101,7 @@ impl Server {
             state: State::new(options.quotas),
             options,
             hooks,
-            relay: Relay::default(),
+            relay: Relay::new().context("cannot make the relay's timer")?,
             peers: HashMap::new(),
             rates: Rates::default(),
             leaving: Vec::new(),
@@ -161,8 +161,20 @@ impl Server {
         }
         self.state.expire(self.now_ms());
         self.apply();
+        for link in self.relay.rest() {
+            self.evict(link);
+        }
         self.farewell();
         Ok(told)
+    }
+
+    /// Drops the consumer of a link that held the relay up, and its connection.
+    fn evict(&mut self, link: u64) {
+        tracing::warn!(link, "a consumer made its full eventfd block the relay");
+        if let Some(session) = self.state.evict(link) {
+            self.leaving.push((session.0, Some(ErrorCode::SlowReader)));
+        }
+        self.apply();
     }
 
     /// Until when to wait at most: the next hand-over that runs out.
