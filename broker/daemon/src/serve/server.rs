@@ -148,7 +148,8 @@ impl Server {
             match word & KIND {
                 PEER => self.serve_peer(word ^ PEER, event.flags),
                 LISTENER => self.accept(),
-                SIGNAL => told = self.signals.told(),
+                // Each signal has an event of its own, and a reload takes no end back.
+                SIGNAL => told = told.max(self.signals.told()),
                 EXTRA => self.serve_extra(word ^ EXTRA),
                 _ => self.relay.forward(word),
             }

@@ -19,6 +19,7 @@ mod report;
 mod serve;
 mod serve_death;
 mod serve_flood;
+mod serve_hostile;
 mod serve_input;
 mod serve_life;
 mod serve_moves;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         serve::stories(),
         serve_death::stories(),
         serve_flood::stories(),
+        serve_hostile::stories(),
         serve_input::stories(),
         serve_life::stories(),
         serve_moves::stories(),

@@ -66,10 +66,15 @@ impl Daemon {
         Ok(())
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_child(&self.process);
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
     /// Sends it a signal and waits for its end.
     pub(crate) fn end(&mut self, signal: Signal) -> anyhow::Result<Option<i32>> {
-        let pid = Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, signal)?;
+        self.signal(signal)?;
         Ok(self.process.wait()?.code())
     }
 
