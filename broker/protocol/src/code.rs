@@ -130,13 +130,16 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// Bytes a refusal's text has at most.
+pub const MAX_ERROR_TEXT: usize = 256;
+
 /// A refusal as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {text}")]
 pub struct WireError {
     /// What a program decides by.
     pub code: ErrorCode,
-    /// What a person reads; lower case, one line.
+    /// What a person reads; lower case, one line, at most [`MAX_ERROR_TEXT`] bytes of a daemon's.
     pub text: String,
     /// Which request of a batch it was, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,11 +147,16 @@ pub struct WireError {
 }
 
 impl WireError {
-    /// A refusal outside a batch.
+    /// A refusal outside a batch. What is too long of `text`, which may repeat what a peer sent, is
+    /// left out.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        let mut text: String = text.into();
+        let whole = |&end: &usize| text.is_char_boundary(end);
+        let end = (0..=MAX_ERROR_TEXT.min(text.len())).rev().find(whole);
+        text.truncate(end.unwrap_or(0));
         Self {
             code,
-            text: text.into(),
+            text,
             index: None,
         }
     }
@@ -157,6 +165,13 @@ impl WireError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_an_error_is_cut_between_characters() {
+        let text = "ä".repeat(MAX_ERROR_TEXT);
+        let error = WireError::new(ErrorCode::InvalidField, text);
+        assert_eq!(error.text, "ä".repeat(MAX_ERROR_TEXT / 2));
+    }
 
     #[test]
     fn wire_form_and_text_of_a_code_are_the_same() {

@@ -39,6 +39,7 @@ pub use client::Client;
 pub use client::ClientError;
 pub use client::Reply;
 pub use code::ErrorCode;
+pub use code::MAX_ERROR_TEXT;
 pub use code::WireError;
 pub use connection::Connection;
 pub use connection::Packet;

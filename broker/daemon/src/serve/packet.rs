@@ -7,6 +7,7 @@ use irqbroker_protocol::Done;
 use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::FdCount;
 use irqbroker_protocol::Hello;
+use irqbroker_protocol::MAX_MESSAGE;
 use irqbroker_protocol::Notice;
 use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::Request;
@@ -203,11 +204,25 @@ impl Server {
     }
 
     fn reply(&mut self, id: u64, number: u64, body: &impl Serialize, fds: Vec<OutFd>) {
-        match ServerFrame::encode_ok(number, body) {
+        let encoded = ServerFrame::encode_ok(number, body);
+        let (encoded, fds) = match encoded {
+            Ok(bytes) if bytes.len() > MAX_MESSAGE => (too_long(number), Vec::new()),
+            encoded => (encoded, fds),
+        };
+        match encoded {
             Ok(bytes) => self.send(id, bytes, fds),
             Err(error) => tracing::error!(%error, "an answer could not be encoded"),
         }
     }
+}
+
+/// The answer in place of one that no message holds: every request gets one.
+fn too_long(number: u64) -> Result<Vec<u8>, serde_json::Error> {
+    let error = WireError::new(
+        ErrorCode::Internal,
+        "the answer is longer than a message may be",
+    );
+    ServerFrame::encode_error(number, &error)
 }
 
 /// What a peer is told whose packet could not be received; nothing where it is gone.
