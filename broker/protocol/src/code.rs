@@ -13,9 +13,6 @@ pub enum ErrorCode {
     MalformedMessage,
     /// The packet is longer than the limit (`MSG_TRUNC`). The connection is closed.
     OversizedMessage,
-    /// Fds were cut off (`MSG_CTRUNC`): more than the limit, or the receiver is out of fds. The
-    /// connection is closed.
-    TruncatedFds,
     /// The handshake has not been done, or is done twice. The connection is closed.
     HandshakeExpected,
     /// The daemon speaks no version the client offers. The connection is closed.
@@ -77,7 +74,6 @@ impl ErrorCode {
         match self {
             Self::MalformedMessage => "malformed-message",
             Self::OversizedMessage => "oversized-message",
-            Self::TruncatedFds => "truncated-fds",
             Self::HandshakeExpected => "handshake-expected",
             Self::UnsupportedVersion => "unsupported-version",
             Self::NotAllowed => "not-allowed",
@@ -114,7 +110,6 @@ impl ErrorCode {
             self,
             Self::MalformedMessage
                 | Self::OversizedMessage
-                | Self::TruncatedFds
                 | Self::HandshakeExpected
                 | Self::UnsupportedVersion
                 | Self::NotAllowed

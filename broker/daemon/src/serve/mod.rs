@@ -9,6 +9,7 @@
 
 mod claim_fd;
 mod dispatch;
+mod fd_limit;
 mod hooks;
 mod options;
 mod outside;

@@ -47,14 +47,32 @@ impl Server {
             Err(error) => self.check_rate(id, 1).and(Err(error)),
         };
         if let Err(error) = answered {
-            self.tally.refused += 1;
-            let closes = error.code.closes();
-            if let Ok(bytes) = ServerFrame::encode_error(number, &error) {
-                self.send(id, bytes, Vec::new());
+            self.refuse(id, number, &error);
+        }
+    }
+
+    /// Refuses a packet whose fds the daemon had no room for. Those that came are closed.
+    pub(super) fn refuse_cut_off(&mut self, id: u64, bytes: &[u8]) {
+        tracing::warn!("no fds left for those of a packet");
+        match RequestFrame::decode(bytes) {
+            Ok(frame) => {
+                let error = WireError::new(ErrorCode::Internal, "the daemon has no fds left");
+                self.refuse(id, frame.id, &error);
             }
-            if closes {
-                self.leaving.push((id, None));
+            Err(error) => {
+                self.tally.refused += 1;
+                self.leaving.push((id, Some(error.code)));
             }
+        }
+    }
+
+    fn refuse(&mut self, id: u64, number: u64, error: &WireError) {
+        self.tally.refused += 1;
+        if let Ok(bytes) = ServerFrame::encode_error(number, error) {
+            self.send(id, bytes, Vec::new());
+        }
+        if error.code.closes() {
+            self.leaving.push((id, None));
         }
     }
 
@@ -229,7 +247,6 @@ fn too_long(number: u64) -> Result<Vec<u8>, serde_json::Error> {
 pub(super) fn code_of(error: &ReceiveError) -> Option<ErrorCode> {
     match error {
         ReceiveError::Oversized => Some(ErrorCode::OversizedMessage),
-        ReceiveError::TruncatedFds => Some(ErrorCode::TruncatedFds),
         _ => None,
     }
 }
@@ -239,9 +256,8 @@ pub(super) fn say_goodbye(peer: &mut Peer, code: ErrorCode) {
     let text = match code {
         ErrorCode::MalformedMessage => "the packet is no request",
         ErrorCode::OversizedMessage => "the packet is too long",
-        ErrorCode::TruncatedFds => "fds of the packet were cut off",
         ErrorCode::NotAllowed => "this uid and gid may not connect",
-        ErrorCode::QuotaExceeded => "the connections of this uid are used up",
+        ErrorCode::QuotaExceeded => "the connections of this uid, or the daemon's fds, are used up",
         ErrorCode::SlowReader => "the peer does not read",
         ErrorCode::ShuttingDown => "the daemon ends",
         _ => "the daemon cannot go on with this connection",

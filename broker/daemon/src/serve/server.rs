@@ -10,11 +10,14 @@ use std::time::Instant;
 
 use anyhow::Context;
 use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::ReceiveError;
 use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
+use super::fd_limit::FDS_OF_A_CONNECTION;
+use super::fd_limit::FdBudget;
 use super::hooks::Hooks;
 use super::options::Options;
 use super::peer::Peer;
@@ -69,8 +72,9 @@ pub(crate) struct Server {
     last_session: u64,
     /// Shared by all peers: the daemon reads one packet at a time.
     buffer: Vec<u8>,
-    /// The listener is out of the set because there are no fds left.
-    deaf: bool,
+    fd_budget: FdBudget,
+    /// The listener is out of the set because there were no fds left with so many taken.
+    deaf: Option<usize>,
 }
 
 impl Server {
@@ -81,10 +85,10 @@ impl Server {
     /// The kernel refused what the loop needs.
     pub(crate) fn new(
         socket: ControlSocket,
-        options: Options,
+        mut options: Options,
         hooks: Hooks,
     ) -> anyhow::Result<Self> {
-        raise_fd_limit();
+        let fd_budget = FdBudget::of_this_process();
         let signals = Signals::take().context("cannot take signals over")?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, socket.as_fd(), LISTENER)?;
@@ -94,6 +98,7 @@ impl Server {
         for (word, extra) in (EXTRA..).zip(&hooks.extras) {
             watch(&epoll, extra.poll_fd(), word)?;
         }
+        fd_budget.bound(&mut options.quotas);
         Ok(Self {
             epoll,
             socket,
@@ -110,7 +115,8 @@ impl Server {
             started: Instant::now(),
             last_session: 0,
             buffer: Vec::new(),
-            deaf: false,
+            fd_budget,
+            deaf: None,
         })
     }
 
@@ -158,6 +164,7 @@ impl Server {
             && let Some(reload) = &mut self.hooks.reload
         {
             reload(&mut self.options);
+            self.fd_budget.bound(&mut self.options.quotas);
             self.state.quotas = self.options.quotas;
         }
         self.state.expire(self.now_ms());
@@ -166,7 +173,17 @@ impl Server {
             self.evict(link);
         }
         self.farewell();
+        self.listen_again();
         Ok(told)
+    }
+
+    /// Lets connections come again once fds have been given back.
+    fn listen_again(&mut self) {
+        if self.deaf.is_some_and(|then| self.state.fds_taken() < then)
+            && watch(&self.epoll, self.socket.as_fd(), LISTENER).is_ok()
+        {
+            self.deaf = None;
+        }
     }
 
     /// Drops the consumer of a link that held the relay up, and its connection.
@@ -199,9 +216,9 @@ impl Server {
                 Ok(socket) => self.admit(socket),
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
                     // Level-triggered: left in the set it would be reported without end.
-                    tracing::warn!("no fds left: connections wait until one closes");
+                    tracing::warn!("no fds left: connections wait until some are given back");
                     let _gone = epoll::delete(&self.epoll, &self.socket);
-                    self.deaf = true;
+                    self.deaf = Some(self.state.fds_taken());
                     return;
                 }
                 Err(_) => return,
@@ -220,7 +237,9 @@ impl Server {
         let of_uid = self.peers.values().filter(|peer| peer.uid == uid).count();
         let refusal = if !self.options.policy.admits(uid, gid) {
             Some(ErrorCode::NotAllowed)
-        } else if of_uid >= self.options.quotas.connections {
+        } else if of_uid >= self.options.quotas.connections
+            || self.state.fds_taken() + FDS_OF_A_CONNECTION > self.options.quotas.all_fds
+        {
             Some(ErrorCode::QuotaExceeded)
         } else {
             watch(&self.epoll, peer.connection.as_fd(), PEER | id)
@@ -228,6 +247,7 @@ impl Server {
                 .map(|_| ErrorCode::Internal)
         };
         self.peers.insert(id, peer);
+        self.state.connections = self.peers.len();
         if let Some(code) = refusal {
             self.leaving.push((id, Some(code)));
             self.farewell();
@@ -253,7 +273,11 @@ impl Server {
                     self.serve_packet(id, bytes, fds);
                     self.apply();
                 }
-                Err(irqbroker_protocol::ReceiveError::WouldBlock) => break,
+                Err(ReceiveError::WouldBlock) => break,
+                // The buffer takes as many fds as a packet may have.
+                Err(ReceiveError::TruncatedFds { bytes }) => {
+                    self.refuse_cut_off(id, buffer.get(..bytes).unwrap_or_default());
+                }
                 Err(error) => {
                     self.leaving.push((id, super::packet::code_of(&error)));
                     break;
@@ -287,11 +311,9 @@ impl Server {
             let _gone = epoll::delete(&self.epoll, &peer.connection);
             drop(peer);
             let now = self.now_ms();
+            self.state.connections = self.peers.len();
             self.state.close(SessionId(id), now);
             self.apply();
-            if std::mem::take(&mut self.deaf) {
-                self.deaf = watch(&self.epoll, self.socket.as_fd(), LISTENER).is_err();
-            }
         }
     }
 }
@@ -315,16 +337,6 @@ pub(super) fn poll_for(epoll: &OwnedFd, id: u64, peer: &mut Peer, room: bool) ->
     epoll::modify(epoll, &peer.connection, data, flags)?;
     peer.polled_for_room = room;
     Ok(())
-}
-
-/// As many fds as the system lets the process have.
-fn raise_fd_limit() {
-    use rustix::process::Resource;
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit on open files stays as it is");
-    }
 }
 
 /// A number that differs from that of every earlier run: the time it began.

@@ -59,6 +59,8 @@ fn quotas(config: &Config) -> Quotas {
         connections: size(quotas.connections.get()),
         objects: size(quotas.objects.get()),
         fds: size(quotas.fds.get()),
+        // The loop finds out.
+        all_fds: usize::MAX,
         requests_per_second: quotas.requests_per_second.get(),
         backlog_bytes: size(quotas.backlog_kib.get()).saturating_mul(1024),
         linger_ms: config.sessions.linger_limit_ms,

@@ -2,9 +2,6 @@
 
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -73,6 +70,16 @@ pub(crate) fn stories() -> Vec<Trial> {
             "serve_told_to_reload_and_to_end_at_once_ends",
             nothing,
             both_signals,
+        ),
+        story(
+            "serve_short_of_fds_refuses_who_takes_them_and_nobody_else",
+            nothing,
+            short_of_fds,
+        ),
+        story(
+            "serve_without_fds_for_a_packet_refuses_it_and_keeps_the_connection",
+            nothing,
+            cut_off,
         ),
     ]
 }
@@ -206,4 +213,80 @@ fn both_signals() -> anyhow::Result<()> {
     }
     ensure!(daemon.end(Signal::CONT)? == Some(0));
     Ok(())
+}
+
+/// Registers producers until one is refused; how many were not, and the refusal.
+fn fill(client: &mut Client) -> anyhow::Result<(usize, ErrorCode)> {
+    for index in 0..SOME_FDS {
+        let request = Request::RegisterProducer(producer(&format!("filled.{index}"))?);
+        let event = eventfd()?;
+        if let Err(error) = client.request::<serde_json::Value>(&request, &[event.as_fd()]) {
+            let refusal = error.refusal().with_context(|| format!("{error:?}"))?;
+            return Ok((index, refusal.code));
+        }
+    }
+    bail!("there is no limit")
+}
+
+/// So many open files a daemon may have in these stories: more than it needs itself.
+const SOME_FDS: usize = 128;
+
+fn short_of_fds() -> anyhow::Result<()> {
+    let daemon = Daemon::start_with_files("files.sock", SOME_FDS)?;
+    let bystander = Bystander::new(&daemon)?;
+    let mut before = daemon.client()?;
+    let mut hostile = daemon.client()?;
+    let (filled, code) = fill(&mut hostile)?;
+    ensure!(code == ErrorCode::QuotaExceeded && filled > 0, "{filled}, {code}");
+    // Nobody else is out of fds: not who looks, and not who has sent a packet with as many as
+    // there may be.
+    daemon.status()?;
+    let unknown = Request::Unregister(Unregister {
+        side: Side::Producer,
+        name: Name::new("nothing")?,
+    });
+    ensure!(refused(&mut before, &unknown, &[])? == ErrorCode::UnknownName);
+    bystander.works()?;
+    // Connections until there is no room: told so, each of them.
+    let mut more = Vec::new();
+    let code = loop {
+        ensure!(more.len() < SOME_FDS, "connections without end");
+        match daemon.client() {
+            Ok(client) => more.push(client),
+            Err(error) => {
+                let refusal = error.downcast_ref::<irqbroker_protocol::ClientError>();
+                break refusal.and_then(|error| Some(error.refusal()?.code));
+            }
+        }
+    };
+    ensure!(code == Some(ErrorCode::QuotaExceeded), "{code:?}");
+    drop(more);
+    for index in 0..filled {
+        let name = Name::new(&format!("filled.{index}.producer"))?;
+        let side = Side::Producer;
+        ask(&mut hostile, &Request::Unregister(Unregister { side, name }), &[])?;
+    }
+    until("nobody is let in after fds were given back", || {
+        Ok(daemon.status().is_ok_and(|status| status.fds == 2))
+    })?;
+    bystander.works()
+}
+
+fn cut_off() -> anyhow::Result<()> {
+    let daemon = Daemon::start_with_files("cut.sock", SOME_FDS)?;
+    let bystander = Bystander::new(&daemon)?;
+    let mut client = daemon.client()?;
+    let events: Vec<OwnedFd> = (0..MAX_FDS).map(|_| eventfd()).collect::<Result<_, _>>()?;
+    let requests = (0..MAX_FDS)
+        .map(|index| Ok(Request::RegisterProducer(producer(&format!("c{index}"))?)))
+        .collect::<anyhow::Result<Vec<Request>>>()?;
+    let open = daemon.open_fds()?;
+    let fds: Vec<&OwnedFd> = events.iter().collect();
+    let batch = Request::Batch(Batch { requests });
+    let code = refused(&mut client, &batch, &fds)?;
+    ensure!(code == ErrorCode::Internal, "{code}");
+    // Those that came were closed, and the connection goes on.
+    ask(&mut client, &Request::Status, &[])?;
+    ensure!(daemon.open_fds()? == open);
+    bystander.works()
 }

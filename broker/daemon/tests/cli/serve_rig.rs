@@ -53,6 +53,16 @@ impl Daemon {
         Ok(Self { process, socket })
     }
 
+    /// Starts one that may have so many files open.
+    pub(crate) fn start_with_files(name: &str, files: usize) -> anyhow::Result<Self> {
+        let socket = fresh_path(name)?;
+        let mut command = std::process::Command::new("sh");
+        let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_irqbroker")]);
+        let process = spawn_as(command, &socket)?;
+        Ok(Self { process, socket })
+    }
+
     /// Ends it without a chance to tidy up, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
@@ -140,7 +150,11 @@ impl Drop for Daemon {
 }
 
 fn spawn(socket: &str) -> anyhow::Result<Child> {
-    let mut process = irqbroker()
+    spawn_as(irqbroker(), socket)
+}
+
+fn spawn_as(mut command: std::process::Command, socket: &str) -> anyhow::Result<Child> {
+    let mut process = command
         .args(["serve", "--json", "--socket", socket])
         // What is hosted outlives the daemon, and has stories of its own.
         .args(["--set", "vgpu.max_devices=0"])

@@ -26,6 +26,9 @@ use super::session::SessionId;
 use super::session::State;
 use crate::serve::claim_fd::SLOTS;
 
+/// Fds that objects leave for connections to come.
+const KEPT_FOR_CONNECTIONS: usize = 64;
+
 /// What registering a producer brings.
 #[derive(Debug)]
 pub(crate) struct ProducerFds {
@@ -261,6 +264,11 @@ impl State {
         }
         if holdings.fds + held > self.quotas.fds {
             return used_up("the fds of this uid are used up");
+        }
+        // Some are left for whoever wants to look what is going on.
+        let kept = KEPT_FOR_CONNECTIONS.min(self.quotas.all_fds / 8);
+        if self.fds_taken() + held > self.quotas.all_fds - kept {
+            return used_up("the daemon's fds are used up");
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::effect::Effect;
 use super::link::Key;
 use super::link::Link;
 use crate::serve::claim_fd::ClaimRecord;
+use crate::serve::fd_limit::FDS_OF_A_CONNECTION;
 
 /// The number of a connection in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub(crate) struct Quotas {
     /// Fds held for one uid: one for each object, and one for a resample event, an attached or a
     /// switched one.
     pub(crate) fds: usize,
+    /// Fds of all uids together, with those of their connections.
+    pub(crate) all_fds: usize,
     /// Requests a second of one uid, and the burst that is let through.
     pub(crate) requests_per_second: u32,
     /// Bytes kept for a peer that does not read.
@@ -43,6 +46,7 @@ impl Default for Quotas {
             connections: 256,
             objects: 16 * 1024,
             fds: 64 * 1024,
+            all_fds: usize::MAX,
             requests_per_second: 50_000,
             backlog_bytes: 1024 * 1024,
             linger_ms: 30_000,
@@ -102,6 +106,8 @@ pub(crate) struct Holdings {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) quotas: Quotas,
+    /// Connections there are, with those that have not shaken hands.
+    pub(crate) connections: usize,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) last_link: u64,
@@ -124,6 +130,7 @@ impl State {
     pub(crate) fn new(quotas: Quotas) -> Self {
         Self {
             quotas,
+            connections: 0,
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
             last_link: 0,
@@ -135,6 +142,12 @@ impl State {
             journal: None,
             effects: Vec::new(),
         }
+    }
+
+    /// Fds that all connections and their objects take, as far as they are counted.
+    pub(crate) fn fds_taken(&self) -> usize {
+        let held: usize = self.holdings.values().map(|one| one.fds).sum();
+        held + self.connections * FDS_OF_A_CONNECTION
     }
 
     /// What has to be done outside since this was called last.
