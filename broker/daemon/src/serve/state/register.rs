@@ -83,11 +83,14 @@ impl State {
                 match_or_refuse(request.trigger, resample)?;
             }
             let lingered = link.producer.is_some();
+            let there = link.consumer.as_ref();
+            let own = there.map(|consumer| &consumer.token);
+            let bound = there.and_then(|consumer| consumer.attached.as_ref());
             link.producer = Some(Producer {
                 owner: state.owner(session),
-                token: fds.event,
+                token: one_of(fds.event, [own, bound]),
                 request,
-                switched_to: fds.switched_to,
+                switched_to: fds.switched_to.map(|to| one_of(to, [own, None])),
                 pending: None,
             });
             state.arrive(link, Side::Producer, name, lingered);
@@ -130,10 +133,13 @@ impl State {
             let record = state.sessions.get(&session);
             let record = record.and_then(|session| session.record.clone());
             let lingered = link.consumer.is_some();
+            let there = link.producer.as_ref();
+            let source = there.map(|producer| &producer.token);
+            let switched_to = there.and_then(|producer| producer.switched_to.as_ref());
             let consumer = Consumer {
                 owner: state.owner(session),
                 name: request.name,
-                token: fds.event,
+                token: one_of(fds.event, [source, switched_to]),
                 takes: request.takes,
                 route: request.route,
                 resample: fds.resample,
@@ -141,7 +147,7 @@ impl State {
                     .attached
                     .is_some()
                     .then(|| delivery(DeliveryState::Bypass, ReasonCode::Best)),
-                attached: fds.attached,
+                attached: fds.attached.map(|bound| one_of(bound, [source, None])),
                 masked: request.masked,
                 record,
                 slot,
@@ -320,6 +326,12 @@ impl Link {
             Side::Consumer => self.consumer.as_ref().map(|one| (&one.owner, &one.token)),
         }
     }
+}
+
+/// The token that is held already of the same eventfd, so that its fd is held once.
+fn one_of(token: Token, held: [Option<&Token>; 2]) -> Token {
+    let same = held.into_iter().flatten().find(|held| **held == token);
+    same.cloned().unwrap_or(token)
 }
 
 fn key(name: Option<&Name>, event: &Token) -> Key {
