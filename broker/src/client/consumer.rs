@@ -46,6 +46,8 @@ pub(super) struct OwnConsumer {
     /// The producer's eventfd, while it is bound to that.
     pub(super) attached: Option<Token>,
     pub(super) masked: bool,
+    /// Host processors on which the producer's interrupt is best handled.
+    pub(super) affinity: Vec<u32>,
     /// Its place in the claim record.
     pub(super) slot: Option<u32>,
     /// The link in this process. In this order they are taken apart.
@@ -74,6 +76,7 @@ impl OwnConsumer {
             resample,
             attached: None,
             masked: false,
+            affinity: Vec::new(),
             slot: None,
             bound: None,
         };
@@ -112,6 +115,14 @@ impl OwnConsumer {
             route: self.consumer.route().map(reason::route),
             affinity: None,
         }
+    }
+
+    /// The same with the hint, if one was given.
+    pub(super) fn hint(&self) -> Option<ConsumerReport> {
+        (!self.affinity.is_empty()).then(|| ConsumerReport {
+            affinity: Some(self.affinity.clone()),
+            ..self.report()
+        })
     }
 
     /// The handle of the link in this process.

@@ -22,6 +22,7 @@ mod serve_flood;
 mod serve_hostile;
 mod serve_input;
 mod serve_life;
+mod serve_masks;
 mod serve_moves;
 mod serve_peers;
 mod serve_rig;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         serve_hostile::stories(),
         serve_input::stories(),
         serve_life::stories(),
+        serve_masks::stories(),
         serve_moves::stories(),
         serve_peers::stories(),
     ]

@@ -101,6 +101,7 @@ impl State {
             name,
         });
         self.show_parting(&link);
+        self.show_mask(&link);
         self.settle(&mut link);
         self.put(link);
     }

@@ -69,6 +69,8 @@ pub(crate) struct Consumer {
     /// The producer's eventfd it has bound.
     pub(crate) attached: Option<Token>,
     pub(crate) masked: bool,
+    /// Host processors on which the producer's interrupt is best handled, as it said last.
+    pub(crate) affinity: Vec<u32>,
     /// How its process says it delivers, while it does.
     pub(crate) reported: Option<Delivery>,
     pub(crate) record: Option<Rc<ClaimRecord>>,

@@ -149,6 +149,7 @@ impl State {
                     .then(|| delivery(DeliveryState::Bypass, ReasonCode::Best)),
                 attached: fds.attached.map(|bound| one_of(bound, [source, None])),
                 masked: request.masked,
+                affinity: Vec::new(),
                 record,
                 slot,
                 pending: None,
@@ -184,6 +185,8 @@ impl State {
             name,
         });
         self.show_pairing(&link);
+        self.show_mask(&link);
+        self.show_wishes(&link);
         let forwarded = matches!(link.taker, Taker::Relay(_));
         self.settle(&mut link);
         if lingered && forwarded && matches!(link.taker, Taker::Relay(_)) {

@@ -4,15 +4,10 @@ use irqbroker_protocol::Answer;
 use irqbroker_protocol::ConsumerReport;
 use irqbroker_protocol::Delivery;
 use irqbroker_protocol::ErrorCode;
-use irqbroker_protocol::Hint;
-use irqbroker_protocol::Message;
-use irqbroker_protocol::MessageChanged;
 use irqbroker_protocol::Name;
-use irqbroker_protocol::Notice;
 use irqbroker_protocol::Outcome;
 use irqbroker_protocol::Reason;
 use irqbroker_protocol::ReasonCode;
-use irqbroker_protocol::Route;
 use irqbroker_protocol::SetPath;
 use irqbroker_protocol::Side;
 use irqbroker_protocol::Unregister;
@@ -23,6 +18,7 @@ use super::link::reason;
 use super::object::What;
 use super::session::SessionId;
 use super::session::State;
+use super::show::message;
 
 /// Bytes kept of a text a peer gives.
 const LONGEST_TEXT: usize = 160;
@@ -59,7 +55,7 @@ impl State {
         report: ConsumerReport,
     ) -> Result<(), WireError> {
         let id = self.own(session, Side::Consumer, &report.name)?;
-        let affinity = report.affinity.unwrap_or_default();
+        let affinity = report.affinity.as_deref().unwrap_or_default();
         if affinity.len() > MOST_PROCESSORS {
             return Err(WireError::new(
                 ErrorCode::InvalidField,
@@ -70,7 +66,7 @@ impl State {
             return Err(unknown(&report.name));
         };
         let mut remasked = false;
-        let mut message = None;
+        let mut changed = None;
         if let Some(consumer) = &mut link.consumer {
             if let Some(masked) = report.masked {
                 remasked = std::mem::replace(&mut consumer.masked, masked) != masked;
@@ -81,37 +77,20 @@ impl State {
             }
             if let Some(route) = report.route
                 && consumer.route.replace(route) != Some(route)
-                && let Route::Msi { address, data, .. } = route
             {
-                message = Some(Message { address, data });
+                changed = message(route);
+            }
+            if let Some(affinity) = &report.affinity {
+                consumer.affinity.clone_from(affinity);
             }
         }
         if remasked {
             self.show_mask(&link);
         }
-        self.pass_on(&link, message, affinity);
+        self.pass_on(&link, changed, affinity);
         self.settle(&mut link);
         self.put(link);
         Ok(())
-    }
-
-    /// Passes to the producer what it may want to know.
-    fn pass_on(&mut self, link: &Link, message: Option<Message>, affinity: Vec<u32>) {
-        let Some(producer) = &link.producer else {
-            return;
-        };
-        let name = || producer.request.name.clone();
-        let session = producer.owner.session;
-        if let Some(message) = message {
-            let producer = name();
-            let notice = Notice::MessageChanged(MessageChanged { producer, message });
-            self.tell(session, notice, Vec::new());
-        }
-        if !affinity.is_empty() {
-            let producer = name();
-            let notice = Notice::Hint(Hint { producer, affinity });
-            self.tell(session, notice, Vec::new());
-        }
     }
 
     /// Takes the answer to an instruction.
