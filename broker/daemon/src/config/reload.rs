@@ -9,6 +9,7 @@ pub(super) const AT_RUN_TIME: &[&str] = &[
     "access.consumer.uids",
     "access.operator.gids",
     "access.operator.uids",
+    "access.partners",
     "access.producer.gids",
     "access.producer.uids",
     "access.read_only.gids",

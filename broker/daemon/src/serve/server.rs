@@ -103,7 +103,7 @@ impl Server {
             epoll,
             socket,
             signals,
-            state: State::new(options.quotas),
+            state: State::new(options.quotas, options.partners.clone()),
             options,
             hooks,
             relay: Relay::new().context("cannot make the relay's timer")?,
@@ -166,6 +166,7 @@ impl Server {
             reload(&mut self.options);
             self.fd_budget.bound(&mut self.options.quotas);
             self.state.quotas = self.options.quotas;
+            self.state.partners.clone_from(&self.options.partners);
         }
         self.state.expire(self.now_ms());
         self.apply();

@@ -1,5 +1,8 @@
 //! Writing a peer's eventfd without being held up by the peer.
-#![expect(unsafe_code, reason = "POSIX timers and signal handlers have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "POSIX timers and signal handlers have no safe form"
+)]
 // UNSAFETY: a timer that interrupts this thread, which sigaction(2) and timer_create(2) make.
 
 use std::io;

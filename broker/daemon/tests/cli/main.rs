@@ -26,6 +26,7 @@ mod serve_masks;
 mod serve_moves;
 mod serve_peers;
 mod serve_rig;
+mod serve_users;
 mod service;
 mod terminal;
 mod vgpu;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         serve_masks::stories(),
         serve_moves::stories(),
         serve_peers::stories(),
+        serve_users::stories(),
     ]
     .into_iter()
     .flatten()

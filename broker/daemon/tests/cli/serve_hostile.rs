@@ -88,7 +88,10 @@ pub(crate) fn stories() -> Vec<Trial> {
 const FULL: u64 = u64::MAX - 1;
 
 /// Waits until `done`, or fails.
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) fn until(
+    what: &str,
+    mut done: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let end = Instant::now() + HUNG;
     while !done()? {
         ensure!(Instant::now() < end, "{what}");
@@ -113,7 +116,10 @@ fn full_sink() -> anyhow::Result<()> {
     // It has been claimed: the daemon is past the write, or in it.
     until("the event is not claimed", || {
         Ok(rustix::event::poll(
-            &mut [rustix::event::PollFd::new(&source, rustix::event::PollFlags::IN)],
+            &mut [rustix::event::PollFd::new(
+                &source,
+                rustix::event::PollFlags::IN,
+            )],
             Some(&rustix::event::Timespec::default()),
         )? == 0)
     })?;
@@ -145,7 +151,11 @@ fn long_rows() -> anyhow::Result<()> {
             link: link.clone(),
             ..RegisterProducer::edge(longest("p", index)?)
         };
-        ask(&mut hostile, &Request::RegisterProducer(register), &[&eventfd()?])?;
+        ask(
+            &mut hostile,
+            &Request::RegisterProducer(register),
+            &[&eventfd()?],
+        )?;
         let register = RegisterConsumer {
             link,
             takes: ConsumerTakes::Attach,
@@ -156,7 +166,11 @@ fn long_rows() -> anyhow::Result<()> {
             }),
             ..RegisterConsumer::reading(longest("c", index)?)
         };
-        ask(&mut hostile, &Request::RegisterConsumer(register), &[&eventfd()?])?;
+        ask(
+            &mut hostile,
+            &Request::RegisterConsumer(register),
+            &[&eventfd()?],
+        )?;
         let instruction = attach_notice(&mut hostile)?;
         // Each of them two bytes as JSON.
         let text = "\"".repeat(160);
@@ -237,7 +251,10 @@ fn short_of_fds() -> anyhow::Result<()> {
     let mut before = daemon.client()?;
     let mut hostile = daemon.client()?;
     let (filled, code) = fill(&mut hostile)?;
-    ensure!(code == ErrorCode::QuotaExceeded && filled > 0, "{filled}, {code}");
+    ensure!(
+        code == ErrorCode::QuotaExceeded && filled > 0,
+        "{filled}, {code}"
+    );
     // Nobody else is out of fds: not who looks, and not who has sent a packet with as many as
     // there may be.
     daemon.status()?;
@@ -264,7 +281,11 @@ fn short_of_fds() -> anyhow::Result<()> {
     for index in 0..filled {
         let name = Name::new(&format!("filled.{index}.producer"))?;
         let side = Side::Producer;
-        ask(&mut hostile, &Request::Unregister(Unregister { side, name }), &[])?;
+        ask(
+            &mut hostile,
+            &Request::Unregister(Unregister { side, name }),
+            &[],
+        )?;
     }
     until("nobody is let in after fds were given back", || {
         Ok(daemon.status().is_ok_and(|status| status.fds == 2))

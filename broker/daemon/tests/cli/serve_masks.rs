@@ -65,10 +65,7 @@ pub(crate) fn stories() -> Vec<Trial> {
 const LINK: &str = "m";
 
 /// The next notice that `wanted` takes.
-fn next<T>(
-    client: &mut Client,
-    wanted: impl Fn(Notice) -> Option<T>,
-) -> anyhow::Result<T> {
+fn next<T>(client: &mut Client, wanted: impl Fn(Notice) -> Option<T>) -> anyhow::Result<T> {
     loop {
         let (notice, _) = client.notice(Some(HUNG))?.context("no notice")?;
         if let Some(found) = wanted(notice) {
@@ -158,7 +155,11 @@ fn late() -> anyhow::Result<()> {
         message: Some(old),
         ..producer(LINK)?
     };
-    ask(&mut device, &Request::RegisterProducer(register), &[&eventfd()?])?;
+    ask(
+        &mut device,
+        &Request::RegisterProducer(register),
+        &[&eventfd()?],
+    )?;
     let changed = next(&mut device, |notice| match notice {
         Notice::MessageChanged(changed) => Some(changed.message),
         _ => None,

@@ -120,7 +120,8 @@ impl State {
                 session,
                 until,
             } = *entry.owner;
-            self.names.insert((entry.side, entry.name.clone()), link.id);
+            let name = (uid, entry.side, entry.name.clone());
+            self.names.insert(name, link.id);
             self.events.insert((entry.side, entry.event), link.id);
             let holdings = self.holdings.entry(uid).or_default();
             holdings.objects += 1;
@@ -145,7 +146,7 @@ impl State {
                 session,
                 until,
             } = *entry.owner;
-            self.names.remove(&(entry.side, entry.name.clone()));
+            self.names.remove(&(uid, entry.side, entry.name.clone()));
             self.events.remove(&(entry.side, entry.event));
             if let Some(holdings) = self.holdings.get_mut(&uid) {
                 holdings.objects -= 1;

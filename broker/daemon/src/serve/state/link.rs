@@ -18,8 +18,8 @@ use super::object::What;
 /// What a link's sides find each other by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
-    /// The name both gave.
-    Name(Name),
+    /// The name both gave; of the user who came first.
+    Name { uid: u32, name: Name },
     /// The eventfd both hold.
     Event(u64),
 }

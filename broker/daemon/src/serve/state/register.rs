@@ -64,11 +64,11 @@ impl State {
         fds: ProducerFds,
     ) -> Result<Registered, WireError> {
         self.all_or_nothing(|state| {
-            let key = key(request.link.as_ref(), &fds.event);
             let held = 1 + usize::from(fds.switched_to.is_some());
             let name = request.name.clone();
             let who = (session, Side::Producer, &name);
-            let Place { mut link, known } = state.place(who, key, &fds.event, held)?;
+            let met_by = request.link.as_ref();
+            let Place { mut link, known } = state.place(who, met_by, &fds.event, held)?;
             let answer = Registered {
                 link: link.id,
                 event_id: fds.event.id().0,
@@ -110,12 +110,12 @@ impl State {
         fds: ConsumerFds,
     ) -> Result<Registered, WireError> {
         self.all_or_nothing(|state| {
-            let key = key(request.link.as_ref(), &fds.event);
             let held =
                 1 + usize::from(fds.resample.is_some()) + usize::from(fds.attached.is_some());
             let name = request.name.clone();
             let who = (session, Side::Consumer, &name);
-            let Place { mut link, known } = state.place(who, key, &fds.event, held)?;
+            let met_by = request.link.as_ref();
+            let Place { mut link, known } = state.place(who, met_by, &fds.event, held)?;
             if known {
                 let slot = link.consumer.as_ref().and_then(|consumer| consumer.slot);
                 let answer = Registered {
@@ -201,22 +201,21 @@ impl State {
     fn place(
         &mut self,
         (session, side, name): (SessionId, Side, &Name),
-        key: Key,
+        link_name: Option<&Name>,
         event: &Token,
         held: usize,
     ) -> Result<Place, WireError> {
-        let at = self.names.get(&(side, name.clone())).copied();
+        let uid = self.uid(session);
+        let at = self.names.get(&(uid, side, name.clone())).copied();
         if let Some(link) = at.and_then(|at| self.links.get(&at)) {
             let (owner, token) = link.side(side).ok_or_else(|| taken(name))?;
-            let same = link.key == key;
+            let same = link.key.is_of(link_name, event);
             let own = owner.session == Some(session);
             if own && same && token == event {
                 let link = self.take(link.id).ok_or_else(|| taken(name))?;
                 return Ok(Place { link, known: true });
             }
-            let uid = self.sessions.get(&session).map(|session| session.uid);
-            let heir = owner.session.is_none() && Some(owner.uid) == uid;
-            if !heir {
+            if owner.session.is_some() {
                 return Err(WireError::new(
                     ErrorCode::DuplicateName,
                     format!("a {side} {name} is there already"),
@@ -232,17 +231,14 @@ impl State {
         }
         self.check_event(side, event, None)?;
         self.check_quota(session, held)?;
+        let key = self.key(uid, side, link_name, event);
         let Some(id) = self.keys.get(&key).copied() else {
             self.last_link += 1;
             self.note_new(self.last_link);
             let link = Link::new(self.last_link, key);
             return Ok(Place { link, known: false });
         };
-        if self
-            .links
-            .get(&id)
-            .is_some_and(|link| link.side(side).is_some())
-        {
+        if !self.is_free(id, side, uid) {
             return Err(WireError::new(
                 ErrorCode::LinkTaken,
                 format!("the link has a {side} already"),
@@ -282,9 +278,44 @@ impl State {
         Ok(())
     }
 
+    /// The link for an object: that of the equal eventfd, which who passes it holds anyway; or that of
+    /// the name, where only the user's own objects and its partners' count. Of several whoever
+    /// waits is met, its own first.
+    fn key(&self, uid: u32, side: Side, name: Option<&Name>, event: &Token) -> Key {
+        let Some(name) = name else {
+            return Key::Event(event.id().0);
+        };
+        let of = |uid| Key::Name {
+            uid,
+            name: name.clone(),
+        };
+        let waits = |key: &Key| {
+            let id = self.keys.get(key);
+            id.is_some_and(|&id| self.is_free(id, side, uid))
+        };
+        let partners = self.partners.of(uid);
+        let mut keys = std::iter::once(uid).chain(partners).map(of);
+        keys.find(waits).unwrap_or_else(|| of(uid))
+    }
+
+    /// Whether a link has room for a side of this user.
+    fn is_free(&self, id: u64, side: Side, uid: u32) -> bool {
+        self.links.get(&id).is_some_and(|link| {
+            let others = [Side::Producer, Side::Consumer].map(|side| link.side(side));
+            let named = matches!(link.key, Key::Name { .. });
+            let mut owners = others.into_iter().flatten().map(|(owner, _)| owner.uid);
+            link.side(side).is_none()
+                && (!named || owners.all(|other| self.partners.may_meet(uid, other)))
+        })
+    }
+
+    fn uid(&self, session: SessionId) -> u32 {
+        self.sessions.get(&session).map_or(0, |session| session.uid)
+    }
+
     fn owner(&self, session: SessionId) -> Owner {
         Owner {
-            uid: self.sessions.get(&session).map_or(0, |session| session.uid),
+            uid: self.uid(session),
             session: Some(session),
             until: None,
         }
@@ -321,6 +352,17 @@ impl Session {
     }
 }
 
+impl Key {
+    /// Whether objects of this link name, or else of this eventfd, belong to it.
+    fn is_of(&self, link_name: Option<&Name>, event: &Token) -> bool {
+        match (self, link_name) {
+            (Self::Name { name, .. }, Some(link_name)) => name == link_name,
+            (Self::Event(id), None) => *id == event.id().0,
+            _ => false,
+        }
+    }
+}
+
 impl Link {
     /// Whose a side is, and its eventfd.
     pub(crate) fn side(&self, side: Side) -> Option<(&Owner, &Token)> {
@@ -335,13 +377,6 @@ impl Link {
 fn one_of(token: Token, held: [Option<&Token>; 2]) -> Token {
     let same = held.into_iter().flatten().find(|held| **held == token);
     same.cloned().unwrap_or(token)
-}
-
-fn key(name: Option<&Name>, event: &Token) -> Key {
-    match name {
-        Some(name) => Key::Name(name.clone()),
-        None => Key::Event(event.id().0),
-    }
 }
 
 fn match_or_refuse(trigger: Trigger, resample: bool) -> Result<(), WireError> {

@@ -13,6 +13,7 @@ use irqbroker_protocol::Side;
 use irqbroker_protocol::Unregister;
 use irqbroker_protocol::WireError;
 
+use super::link::Key;
 use super::link::Link;
 use super::link::reason;
 use super::object::What;
@@ -135,15 +136,14 @@ impl State {
 
     /// The link of an object that is the connection's.
     fn own(&self, session: SessionId, side: Side, name: &Name) -> Result<u64, WireError> {
-        let id = self.names.get(&(side, name.clone())).copied();
-        let objects = self.sessions.get(&session).map(|session| &session.objects);
-        match (id, objects) {
-            (Some(id), Some(objects)) if objects.contains(&(id, side)) => Ok(id),
-            _ => Err(unknown(name)),
-        }
+        let own = self.sessions.get(&session).and_then(|session| {
+            let id = *self.names.get(&(session.uid, side, name.clone()))?;
+            session.objects.contains(&(id, side)).then_some(id)
+        });
+        own.ok_or_else(|| unknown(name))
     }
 
-    /// The link an operator means.
+    /// The link an operator means: the oldest, where several users have one of the name.
     ///
     /// # Errors
     ///
@@ -151,14 +151,18 @@ impl State {
     pub(crate) fn find(&self, text: &str) -> Result<u64, WireError> {
         let by_id = || text.parse().ok().filter(|id| self.links.contains_key(id));
         let by_name = || {
-            let name = Name::new(text).ok()?;
-            let sides = [Side::Producer, Side::Consumer];
-            let key = super::link::Key::Name(name.clone());
-            let side = |side| self.names.get(&(side, name.clone())).copied();
-            self.keys
-                .get(&key)
-                .copied()
-                .or_else(|| sides.into_iter().find_map(side))
+            let wanted = Name::new(text).ok()?;
+            let keys = self.keys.iter();
+            let links =
+                keys.filter(|(key, _)| matches!(key, Key::Name { name, .. } if *name == wanted));
+            let side = |side| {
+                let names = self.names.iter();
+                let same = names.filter(|((_, of, name), _)| *of == side && *name == wanted);
+                same.map(|(_, &id)| id).min()
+            };
+            let link = links.map(|(_, &id)| id).min();
+            link.or_else(|| side(Side::Producer))
+                .or_else(|| side(Side::Consumer))
         };
         by_name().or_else(by_id).ok_or_else(|| {
             WireError::new(

@@ -15,6 +15,7 @@ use super::link::Key;
 use super::link::Link;
 use crate::serve::claim_fd::ClaimRecord;
 use crate::serve::fd_limit::FDS_OF_A_CONNECTION;
+use crate::serve::partners::Partners;
 
 /// The number of a connection in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,6 +107,8 @@ pub(crate) struct Holdings {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) quotas: Quotas,
+    /// Whose objects may meet by name.
+    pub(crate) partners: Partners,
     /// Connections there are, with those that have not shaken hands.
     pub(crate) connections: usize,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
@@ -113,8 +116,8 @@ pub(crate) struct State {
     pub(crate) last_link: u64,
     /// Derived: links by what they are found by.
     pub(crate) keys: HashMap<Key, u64>,
-    /// Derived: links by the names of their sides.
-    pub(crate) names: HashMap<(Side, Name), u64>,
+    /// Derived: links by the names of their sides, which are their users' own.
+    pub(crate) names: HashMap<(u32, Side, Name), u64>,
     /// Derived: links by the eventfds of their sides.
     pub(crate) events: HashMap<(Side, u64), u64>,
     /// Derived: what each uid holds.
@@ -127,9 +130,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(quotas: Quotas) -> Self {
+    pub(crate) fn new(quotas: Quotas, partners: Partners) -> Self {
         Self {
             quotas,
+            partners,
             connections: 0,
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),

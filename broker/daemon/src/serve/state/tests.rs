@@ -14,6 +14,8 @@ use proptest::prelude::*;
 use super::Quotas;
 use super::SessionId;
 use super::rig::Rig;
+use super::rig::STRANGER;
+use super::rig::UIDS;
 use super::rig::event;
 use super::rig::name;
 
@@ -267,4 +269,46 @@ fn consumer_that_comes_back_attached_is_told_nothing() {
     assert!(rig.relaying.is_empty());
     let shown = &rig.state.links[&registered.link].shown;
     assert_eq!(shown.state, DeliveryState::Bypass);
+}
+
+#[test]
+fn users_meet_by_name_only_where_they_are_partners() {
+    let mut rig = Rig::new(Quotas::default());
+    let never = ProducerSwitch::Never;
+    let [own, partner] = UIDS;
+    let device = rig.open_as(1, 0, own);
+    let hostile = rig.open_as(2, 0, STRANGER);
+    // First to come, with the names the others will use.
+    let squatted = rig
+        .consume(hostile, ("c", Some("l")), &event(), ConsumerTakes::OwnRead)
+        .unwrap();
+    let link = rig
+        .produce(device, ("p", Some("l")), &event(), never)
+        .unwrap();
+    assert_ne!(link, squatted);
+    let impostor = rig.produce(hostile, ("p", Some("l")), &event(), never);
+    assert_eq!(impostor.unwrap(), squatted);
+    let vmm = rig.open_as(3, 0, partner);
+    let met = rig.consume(vmm, ("c", Some("l")), &event(), ConsumerTakes::OwnRead);
+    assert_eq!(met.unwrap(), link);
+    rig.happen();
+    rig.check();
+    // Nobody withdraws what is another's.
+    let (side, name) = (Side::Producer, name("p"));
+    let unregister = Unregister { side, name };
+    rig.state.unregister(hostile, &unregister).unwrap();
+    assert!(rig.state.links[&link].producer.is_some());
+    let again = rig.state.unregister(hostile, &unregister);
+    assert_eq!(again.unwrap_err().code, ErrorCode::UnknownName);
+}
+
+#[test]
+fn users_that_hold_one_eventfd_meet_by_it() {
+    let mut rig = Rig::new(Quotas::default());
+    let device = rig.open_as(1, 0, UIDS[0]);
+    let other = rig.open_as(2, 0, STRANGER);
+    let shared = event();
+    let link = rig.produce(device, ("p", None), &shared, ProducerSwitch::Never);
+    let met = rig.consume(other, ("c", None), &shared, ConsumerTakes::OwnRead);
+    assert_eq!(met.unwrap(), link.unwrap());
 }

@@ -107,7 +107,7 @@ fn row(link: &Link) -> LinkRow {
     LinkRow {
         id: link.id,
         link: match &link.key {
-            Key::Name(name) => Some(name.clone()),
+            Key::Name { name, .. } => Some(name.clone()),
             Key::Event(_) => None,
         },
         token: side(Side::Producer)
