@@ -50,6 +50,12 @@ pub(crate) enum ReloadError {
     /// Hosting was turned on or off.
     #[error("vgpu.max_devices changed from or to 0, which needs a restart; nothing was taken over")]
     Hosting,
+    /// Others are let in, whom the socket's file keeps out.
+    #[error(
+        "access now lets others in, whom the socket's file keeps out: that needs a restart, or \
+         control.mode; nothing was taken over"
+    )]
+    Closed,
 }
 
 /// The keys that differ, all of which a running daemon can take over: it has `new`, or goes on with
