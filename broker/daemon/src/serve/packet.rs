@@ -37,7 +37,6 @@ impl Server {
                 return;
             }
         };
-        self.tally.requests += 1;
         let number = frame.id;
         let answered = match frame.request {
             Ok(request) => self.check(id, &request).and_then(|()| match request {
@@ -46,8 +45,9 @@ impl Server {
             }),
             Err(error) => self.check_rate(id, 1).and(Err(error)),
         };
-        if let Err(error) = answered {
-            self.refuse(id, number, &error);
+        match answered {
+            Ok(()) => self.tally.requests += 1,
+            Err(error) => self.refuse(id, number, &error),
         }
     }
 

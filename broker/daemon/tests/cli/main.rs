@@ -17,6 +17,7 @@ mod quotas;
 mod refusals;
 mod report;
 mod serve;
+mod serve_contract;
 mod serve_death;
 mod serve_flood;
 mod serve_hostile;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         hosted_vnc::stories(),
         hosting::stories(),
         serve::stories(),
+        serve_contract::stories(),
         serve_death::stories(),
         serve_flood::stories(),
         serve_hostile::stories(),
