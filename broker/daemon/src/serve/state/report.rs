@@ -10,6 +10,7 @@ use irqbroker_protocol::Reason;
 use irqbroker_protocol::ReasonCode;
 use irqbroker_protocol::SetPath;
 use irqbroker_protocol::Side;
+use irqbroker_protocol::State as DeliveryState;
 use irqbroker_protocol::Unregister;
 use irqbroker_protocol::WireError;
 
@@ -63,6 +64,9 @@ impl State {
                 format!("a report names at most {MOST_PROCESSORS} processors"),
             ));
         }
+        if let Some(state) = report.state {
+            may_be_said(state)?;
+        }
         let Some(mut link) = self.take(id) else {
             return Err(unknown(&report.name));
         };
@@ -98,8 +102,11 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The connection was given none of this number, or it has answered.
+    /// The connection was given none of this number, or it has answered; or the answer cannot be.
     pub(crate) fn answer(&mut self, session: SessionId, answer: Answer) -> Result<(), WireError> {
+        if let Outcome::Done { state, .. } = answer.outcome {
+            may_be_said(state)?;
+        }
         let told = self.sessions.get(&session);
         let told = told.and_then(|told| told.instructions.get(&answer.instruction).copied());
         let Some((mut link, side)) = told.and_then(|(id, side)| Some((self.take(id)?, side)))
@@ -207,6 +214,18 @@ fn answer_of_producer(link: &mut Link, outcome: Outcome) {
         }
         (Some(What::SwitchBack), _) => producer.switched_to = None,
         _ => {}
+    }
+}
+
+/// How a consumer's process may say that it delivers: whether it is matched the daemon knows, and
+/// whether it is masked is said apart.
+fn may_be_said(state: DeliveryState) -> Result<(), WireError> {
+    match state {
+        DeliveryState::Relay | DeliveryState::Bypass | DeliveryState::Posted => Ok(()),
+        DeliveryState::Unmatched | DeliveryState::Masked => Err(WireError::new(
+            ErrorCode::InvalidField,
+            format!("a process delivers by bypass, relay or posted, not {state}"),
+        )),
     }
 }
 
