@@ -75,8 +75,15 @@ impl State {
                 slot: None,
             };
             if known {
+                let same = link
+                    .producer
+                    .as_ref()
+                    .is_some_and(|there| there.is(&request));
                 state.put(link);
-                return Ok(answer);
+                return match same {
+                    true => Ok(answer),
+                    false => Err(otherwise(Side::Producer, &name)),
+                };
             }
             if let Some(consumer) = &link.consumer {
                 let resample = consumer.resample.is_some();
@@ -117,14 +124,15 @@ impl State {
             let met_by = request.link.as_ref();
             let Place { mut link, known } = state.place(who, met_by, &fds.event, held)?;
             if known {
-                let slot = link.consumer.as_ref().and_then(|consumer| consumer.slot);
-                let answer = Registered {
+                let there = link.consumer.as_ref();
+                let there = there.filter(|there| there.is(&request, &fds));
+                let answer = there.map(|there| Registered {
                     link: link.id,
                     event_id: fds.event.id().0,
-                    slot,
-                };
+                    slot: there.slot,
+                });
                 state.put(link);
-                return Ok(answer);
+                return answer.ok_or_else(|| otherwise(Side::Consumer, &name));
             }
             if let Some(producer) = &link.producer {
                 match_or_refuse(producer.request.trigger, fds.resample.is_some())?;
@@ -215,10 +223,13 @@ impl State {
                 let link = self.take(link.id).ok_or_else(|| taken(name))?;
                 return Ok(Place { link, known: true });
             }
+            if own {
+                return Err(otherwise(side, name));
+            }
             if owner.session.is_some() {
                 return Err(WireError::new(
                     ErrorCode::DuplicateName,
-                    format!("a {side} {name} is there already"),
+                    format!("a {side} {name} is another connection's"),
                 ));
             }
             let id = link.id;
@@ -387,6 +398,13 @@ fn match_or_refuse(trigger: Trigger, resample: bool) -> Result<(), WireError> {
         )),
         _ => Ok(()),
     }
+}
+
+fn otherwise(side: Side, name: &Name) -> WireError {
+    WireError::new(
+        ErrorCode::DuplicateName,
+        format!("{side} {name} is registered otherwise; unregister it first"),
+    )
 }
 
 fn taken(name: &Name) -> WireError {
