@@ -1,5 +1,7 @@
 //! The envelope around requests, responses and notices.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -7,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::code::ErrorCode;
 use crate::code::WireError;
+use crate::json;
 use crate::notice::Notice;
 use crate::request::Request;
 
@@ -15,6 +18,8 @@ use crate::request::Request;
 pub struct RequestFrame {
     /// Echoed in the response; the client's choice.
     pub id: u64,
+    /// Whether it is a handshake, well said or not.
+    pub is_hello: bool,
     /// What is asked, or why that cannot be read.
     pub request: Result<Request, WireError>,
 }
@@ -34,7 +39,7 @@ struct Envelope<'a> {
     id: u64,
     #[serde(rename = "type")]
     kind: String,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "json::there")]
     body: Option<&'a RawValue>,
 }
 
@@ -80,11 +85,18 @@ impl RequestFrame {
     ///
     /// `malformed-message`: it is no envelope, so there is no number to answer under.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
-        let envelope: Envelope<'_> = serde_json::from_slice(packet).map_err(|error| {
-            WireError::new(ErrorCode::MalformedMessage, format!("no request: {error}"))
-        })?;
+        let malformed = |why: &dyn fmt::Display| {
+            WireError::new(ErrorCode::MalformedMessage, format!("no request: {why}"))
+        };
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(packet).map_err(|error| malformed(&error))?;
+        let body = envelope.body.map(RawValue::get);
+        if !json::is_object(packet) || !body.is_none_or(|body| json::is_object(body.as_bytes())) {
+            return Err(malformed(&"no JSON object"));
+        }
         Ok(Self {
             id: envelope.id,
+            is_hello: envelope.kind == "hello",
             request: Request::decode(&envelope.kind, envelope.body),
         })
     }

@@ -22,6 +22,7 @@ mod fds;
 mod frame;
 mod hello;
 mod instruction;
+mod json;
 mod limits;
 mod link_row;
 mod name;

@@ -43,7 +43,11 @@ impl Server {
                 Request::Hello(hello) => self.hello(id, number, &hello, fds),
                 request => self.answer(id, number, request, fds),
             }),
-            Err(error) => self.check_rate(id, 1).and(Err(error)),
+            // Whoever has not shaken hands is not told what there is to ask.
+            Err(error) => self.check_rate(id, 1).and(Err(match frame.is_hello {
+                false if !self.has_shaken_hands(id) => hello_first(),
+                _ => error,
+            })),
         };
         match answered {
             Ok(()) => self.tally.requests += 1,
@@ -86,10 +90,7 @@ impl Server {
         let scopes = self.peers.get(&id).and_then(|peer| peer.scopes.as_ref());
         match (scopes, request) {
             (None, Request::Hello(_)) => Ok(()),
-            (None, _) => Err(WireError::new(
-                ErrorCode::HandshakeExpected,
-                "the first request is hello",
-            )),
+            (None, _) => Err(hello_first()),
             (Some(_), Request::Hello(_)) => Err(WireError::new(
                 ErrorCode::HandshakeExpected,
                 "the handshake has been done",
@@ -100,6 +101,12 @@ impl Server {
             )),
             _ => Ok(()),
         }
+    }
+
+    fn has_shaken_hands(&self, id: u64) -> bool {
+        self.peers
+            .get(&id)
+            .is_some_and(|peer| peer.scopes.is_some())
     }
 
     fn check_rate(&mut self, id: u64, cost: usize) -> Result<(), WireError> {
@@ -232,6 +239,10 @@ impl Server {
             Err(error) => tracing::error!(%error, "an answer could not be encoded"),
         }
     }
+}
+
+fn hello_first() -> WireError {
+    WireError::new(ErrorCode::HandshakeExpected, "the first request is hello")
 }
 
 /// The answer in place of one that no message holds: every request gets one.
