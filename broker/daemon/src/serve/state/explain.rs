@@ -148,6 +148,14 @@ fn remedy(link: &Link) -> Option<Cause> {
             },
             "register the consumer with takes: attach, or the producer with switch: masked",
         ),
+        ReasonCode::Held if consumer.pending.is_some() => with_remedy(
+            "nobody takes events until the consumer has answered; a change of path waits too",
+            format!(
+                "wait for its answer; if none comes, the process of {} does not serve its socket: \
+                 end it, and what waits is the next one's",
+                consumer.name
+            ),
+        ),
         ReasonCode::PromotionPending => with_remedy(
             "a better path is under way",
             "wait for the owner's answer; if none comes, its process does not serve its socket",
