@@ -218,6 +218,7 @@ fn mutated_packets_are_refused_or_say_the_same_again() {
             if let Ok(RequestFrame {
                 id,
                 request: Ok(request),
+                ..
             }) = RequestFrame::decode(&bytes)
             {
                 let again = ClientFrame::encode(id, &request).unwrap();

@@ -312,3 +312,24 @@ fn users_that_hold_one_eventfd_meet_by_it() {
     let met = rig.consume(other, ("c", None), &shared, ConsumerTakes::OwnRead);
     assert_eq!(met.unwrap(), link.unwrap());
 }
+
+#[test]
+fn consumer_that_is_evicted_leaves_its_link_and_lingers_no_more() {
+    let mut rig = Rig::new(Quotas::default());
+    // It would outlive its connection, and hold the relay up again.
+    let (device, hostile) = (rig.open(0, 0), rig.open(3, 50));
+    let link = rig
+        .produce(device, ("p", Some("l")), &event(), ProducerSwitch::Never)
+        .unwrap();
+    rig.consume(hostile, ("c", Some("l")), &event(), ConsumerTakes::OwnRead)
+        .unwrap();
+    rig.happen();
+    assert!(rig.relaying.contains(&link));
+    assert_eq!(rig.state.evict(link), Some(hostile));
+    rig.happen();
+    rig.check();
+    assert!(rig.state.links[&link].consumer.is_none());
+    rig.state.close(hostile, 0);
+    assert!(rig.state.lingering.is_empty());
+    assert_eq!(rig.state.evict(link), None);
+}
