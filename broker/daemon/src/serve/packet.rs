@@ -57,7 +57,7 @@ impl Server {
 
     /// Refuses a packet whose fds the daemon had no room for. Those that came are closed.
     pub(super) fn refuse_cut_off(&mut self, id: u64, bytes: &[u8]) {
-        tracing::warn!("no fds left for those of a packet");
+        tracing::debug!("no fds left for those of a packet");
         match RequestFrame::decode(bytes) {
             Ok(frame) => {
                 let error = WireError::new(ErrorCode::Internal, "the daemon has no fds left");

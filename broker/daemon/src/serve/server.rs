@@ -170,10 +170,17 @@ impl Server {
         }
         self.state.expire(self.now_ms());
         self.apply();
-        for link in self.relay.rest() {
-            self.evict(link);
-        }
         self.farewell();
+        // Last: whoever leaves may have had something relayed, and the relay's timer must not run
+        // while nothing happens.
+        loop {
+            let held_up = self.relay.rest();
+            if held_up.is_empty() {
+                break;
+            }
+            held_up.into_iter().for_each(|link| self.evict(link));
+            self.farewell();
+        }
         self.listen_again();
         Ok(told)
     }
