@@ -81,6 +81,7 @@ pub(crate) fn stories() -> Vec<Trial> {
             nothing,
             cut_off,
         ),
+        story("serve_listens_again_once_fds_are_given_back", nothing, deaf),
     ]
 }
 
@@ -310,4 +311,48 @@ fn cut_off() -> anyhow::Result<()> {
     ask(&mut client, &Request::Status, &[])?;
     ensure!(daemon.open_fds()? == open);
     bystander.works()
+}
+
+fn deaf() -> anyhow::Result<()> {
+    let daemon = Daemon::start("deaf.sock")?;
+    let mut client = daemon.client()?;
+    // Enough to fill whatever gaps there are among the daemon's fds.
+    let held = 20;
+    for index in 0..held {
+        let register = Request::RegisterProducer(producer(&format!("d{index}"))?);
+        ask(&mut client, &register, &[&eventfd()?])?;
+    }
+    daemon.limit_fds()?;
+    // It is connected by the kernel, and waits for the daemon.
+    let late = raw(&daemon)?;
+    late.send(
+        br#"{"id":1,"type":"hello","body":{"versions":[1],"client":"x","scopes":[]}}"#,
+        &[],
+    )?;
+    // With the second answer the turn is over in which it was found waiting.
+    for _ in 0..2 {
+        ask(&mut client, &Request::Status, &[])?;
+    }
+    let polled = |limit| -> anyhow::Result<usize> {
+        let mut fds = [rustix::event::PollFd::new(
+            &late,
+            rustix::event::PollFlags::IN,
+        )];
+        Ok(rustix::event::poll(&mut fds, Some(&limit))?)
+    };
+    ensure!(polled(rustix::event::Timespec::default())? == 0, "let in");
+    for index in 0..held {
+        let name = Name::new(&format!("d{index}.producer"))?;
+        let side = Side::Producer;
+        ask(
+            &mut client,
+            &Request::Unregister(Unregister { side, name }),
+            &[],
+        )?;
+    }
+    ensure!(
+        polled(rustix::event::Timespec::try_from(HUNG)?)? == 1,
+        "never let in"
+    );
+    Ok(())
 }

@@ -113,6 +113,24 @@ impl Daemon {
         Ok(number.context("no number")?.parse()?)
     }
 
+    /// Leaves it no number for another fd.
+    pub(crate) fn limit_fds(&self) -> anyhow::Result<()> {
+        let mut open = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))? {
+            let number: u64 = entry?.file_name().to_string_lossy().parse()?;
+            open.push(number);
+        }
+        let free = (0..).find(|number| !open.contains(number));
+        let pid = Pid::from_child(&self.process);
+        let nofile = rustix::process::Resource::Nofile;
+        let limit = rustix::process::Rlimit {
+            current: free,
+            ..rustix::process::getrlimit(nofile)
+        };
+        rustix::process::prlimit(Some(pid), nofile, limit)?;
+        Ok(())
+    }
+
     /// Fds it has open.
     pub(crate) fn open_fds(&self) -> anyhow::Result<usize> {
         Ok(std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))?.count())
