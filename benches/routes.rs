@@ -18,6 +18,8 @@
 //! Without /dev/kvm there is nothing to measure, which is a failure only if `IRQBROKER_REQUIRE`
 //! names `kvm`. Run with `cargo bench --bench routes`.
 
+mod on_kvm;
+
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
@@ -55,9 +57,10 @@ use irqbroker_kvm::VmIrqFd;
 use kvm_ioctls::Kvm;
 use rustix::event::EventfdFlags;
 use rustix::event::eventfd;
-use rustix::process::Resource;
 use serde_json::Value;
 use serde_json::json;
+
+use crate::on_kvm::median;
 
 /// Routes a PC's interrupt controllers have in every table.
 const PIN_ROUTES: usize = 40;
@@ -309,36 +312,19 @@ fn measure(kvm: &Kvm, links: usize, rounds: usize) -> anyhow::Result<Value> {
     Ok(json!({ "links": links, "table_writes": 1, "table_writes_again": 0, "cases": cases }))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// To all that the host allows: a link takes two fds.
-fn raise_fd_limit() -> rustix::io::Result<()> {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    rustix::process::setrlimit(Resource::Nofile, limit)
-}
-
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let kvm = match Kvm::new() {
+    let kvm = match on_kvm::open("routes") {
         Ok(kvm) => kvm,
-        Err(error) => {
-            println!("routes: nothing measured, /dev/kvm: {error}");
-            let required = std::env::var("IRQBROKER_REQUIRE")
-                .is_ok_and(|list| list.split(',').any(|name| name == "kvm"));
-            return Ok(ExitCode::from(u8::from(required)));
-        }
+        Err(ended) => return Ok(ended),
     };
     // An odd number of rounds, so that the median is one of them.
     let (sizes, rounds) = match has("--bench") && !has("--test") {
         true => ([256, 1024, 2048].as_slice(), 15),
         false => ([16].as_slice(), 1),
     };
-    raise_fd_limit().context("cannot raise the limit of open files")?;
+    on_kvm::raise_fd_limit().context("cannot raise the limit of open files")?;
     let rows = sizes
         .iter()
         .map(|&links| measure(&kvm, links, rounds))

@@ -22,14 +22,14 @@
 mod bare;
 mod device;
 mod load;
+#[path = "../on_kvm.rs"]
+mod on_kvm;
 mod unmask;
 mod vm;
 
 use std::process::ExitCode;
 
 use anyhow::Context;
-use kvm_ioctls::Kvm;
-use rustix::process::Resource;
 use serde_json::json;
 
 use crate::load::Load;
@@ -37,29 +37,12 @@ use crate::load::Way;
 use crate::load::compare;
 use crate::unmask::unmask;
 
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// To all that the host allows: a vector takes an fd, a VM half a dozen.
-fn raise_fd_limit() -> rustix::io::Result<()> {
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    rustix::process::setrlimit(Resource::Nofile, limit)
-}
-
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let kvm = match Kvm::new() {
+    let kvm = match on_kvm::open("manager") {
         Ok(kvm) => kvm,
-        Err(error) => {
-            println!("manager: nothing measured, /dev/kvm: {error}");
-            let required = std::env::var("IRQBROKER_REQUIRE")
-                .is_ok_and(|list| list.split(',').any(|name| name == "kvm"));
-            return Ok(ExitCode::from(u8::from(required)));
-        }
+        Err(ended) => return Ok(ended),
     };
     // An odd number of rounds, so that the median is one of them.
     let measured = has("--bench") && !has("--test");
@@ -67,7 +50,7 @@ fn main() -> anyhow::Result<ExitCode> {
         true => (7, 50, [64, 512, 2048].as_slice()),
         false => (1, 2, [16].as_slice()),
     };
-    raise_fd_limit().context("cannot raise the limit of open files")?;
+    on_kvm::raise_fd_limit().context("cannot raise the limit of open files")?;
     let restore = Load {
         vms,
         devices: 1,

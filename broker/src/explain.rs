@@ -1,4 +1,4 @@
-//! Which way a link's interrupts take on this host, why not a better one, and what would change it.
+//! Which way a link's interrupts take on this host, and what would better it.
 //!
 //! ```text
 //!  LinkSnapshot: state, reason, route, source ─┐

@@ -58,7 +58,14 @@ pub(crate) fn stories() -> Vec<Trial> {
 
 /// Goes on when it is told to.
 #[derive(Debug, Default)]
-struct SteppedClock(AtomicU64);
+pub(crate) struct SteppedClock(AtomicU64);
+
+impl SteppedClock {
+    pub(crate) fn step(&self, nanos: u64) {
+        // Relaxed: one thread steps and reads it.
+        self.0.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
 
 impl Clock for SteppedClock {
     fn now(&self) -> MonotonicTime {
@@ -83,8 +90,7 @@ impl Steps {
     fn flip(&mut self) -> Result<(), Errno> {
         self.guest.draw(1)?;
         self.guest.commit()?;
-        // Relaxed: one thread steps and reads it.
-        self.clock.0.fetch_add(FRAME, Ordering::Relaxed);
+        self.clock.step(FRAME);
         let now = self.clock.now();
         if self.driver.next_wakeup().is_some_and(|due| due <= now) {
             self.driver.run_due(now);

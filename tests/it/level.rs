@@ -91,7 +91,7 @@ impl Line {
         let resample = self.resample().clone().context("no resample event")?;
         let mut fds = [PollFd::from_borrowed_fd(resample.as_fd(), PollFlags::IN)];
         let patience = Timespec {
-            tv_sec: 10,
+            tv_sec: 60,
             tv_nsec: 0,
         };
         ensure!(

@@ -1,6 +1,5 @@
 //! What the manager does when something runs short, fires too often, is refused or takes long.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -17,23 +16,13 @@ use irqbroker::manager::DeviceSource;
 use irqbroker::manager::Manager;
 use irqbroker::manager::ManagerOptions;
 use irqbroker_core::DeliveryState;
-use irqbroker_core::DeviceId;
-use irqbroker_core::Gsi;
 use irqbroker_core::LocalProducer;
-use irqbroker_core::MsiMessage;
 use irqbroker_core::Reason;
 use irqbroker_core::Wait;
 use irqbroker_kvm::DestinationIds;
 use irqbroker_kvm::EmbedderRoutes;
-use irqbroker_kvm::KernelCapabilities;
-use irqbroker_kvm::KvmErrno;
-use irqbroker_kvm::LineLevel;
-use irqbroker_kvm::MsiDelivery;
-use irqbroker_kvm::RouteEntry;
 use irqbroker_kvm::SimHost;
-use irqbroker_kvm::SimVm;
 use irqbroker_kvm::VmDomain;
-use irqbroker_kvm::VmIrq;
 use irqbroker_kvm::conformance::VmShape;
 use irqbroker_vfio::HostIrq;
 use irqbroker_vfio::HostIrqs;
@@ -200,58 +189,16 @@ fn host_count() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A VM whose commits take until they are let through.
-#[derive(Debug)]
-struct SlowVm {
-    vm: Arc<SimVm>,
-    began: mpsc::Sender<()>,
-    may_end: Mutex<mpsc::Receiver<()>>,
-}
-
-impl VmIrq for SlowVm {
-    fn capabilities(&self) -> KernelCapabilities {
-        self.vm.capabilities()
-    }
-    fn commit_routes(&self, table: &[RouteEntry]) -> Result<(), KvmErrno> {
-        // Nobody listens any more once the story is over.
-        let _ = self.began.send(());
-        let may_end = self.may_end.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = may_end.recv();
-        self.vm.commit_routes(table)
-    }
-    fn assign_irqfd(&self, event: BorrowedFd<'_>, gsi: Gsi) -> Result<(), KvmErrno> {
-        self.vm.assign_irqfd(event, gsi)
-    }
-    fn assign_resample_irqfd(
-        &self,
-        event: BorrowedFd<'_>,
-        resample: BorrowedFd<'_>,
-        gsi: Gsi,
-    ) -> Result<(), KvmErrno> {
-        self.vm.assign_resample_irqfd(event, resample, gsi)
-    }
-    fn deassign_irqfd(&self, event: BorrowedFd<'_>, gsi: Gsi) -> Result<(), KvmErrno> {
-        self.vm.deassign_irqfd(event, gsi)
-    }
-    fn signal_msi(
-        &self,
-        message: MsiMessage,
-        device: Option<DeviceId>,
-    ) -> Result<MsiDelivery, KvmErrno> {
-        self.vm.signal_msi(message, device)
-    }
-    fn set_line(&self, gsi: Gsi, level: LineLevel) -> Result<(), KvmErrno> {
-        self.vm.set_line(gsi, level)
-    }
-}
-
 fn no_wait() -> anyhow::Result<()> {
     let (began, commits) = mpsc::channel();
     let (let_through, may_end) = mpsc::channel();
-    let vm = Arc::new(SlowVm {
-        vm: SimHost::default().vm(VmShape::PC),
-        began,
-        may_end: Mutex::new(may_end),
+    let vm = SimHost::default().vm(VmShape::PC);
+    let may_end = Mutex::new(may_end);
+    vm.before_commits(move || {
+        // Nobody listens any more once the story is over.
+        let _ = began.send(());
+        let may_end = may_end.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = may_end.recv();
     });
     let domain = VmDomain::new(vm.clone(), EmbedderRoutes::pc_pins(), DestinationIds::Bits8)?;
     let manager = Manager::new(domain, ManagerOptions::default())?;
@@ -295,9 +242,9 @@ fn no_wait() -> anyhow::Result<()> {
     for at in [0, 1, 2, 8] {
         let raised = rig.raise(at);
         ensure!(raised == Raised::Signalled, "{raised:?}");
-        vm.vm.pump();
+        vm.pump();
     }
-    let found = [0, 20, 1, 21, 2, 8, 22].map(|at| vm.vm.delivered(vector(at)));
+    let found = [0, 20, 1, 21, 2, 8, 22].map(|at| vm.delivered(vector(at)));
     ensure!(found == [0, 1, 0, 1, 2, 0, 1], "{found:?}");
     Ok(())
 }

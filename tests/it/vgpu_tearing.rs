@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::ensure;
@@ -30,6 +31,7 @@ use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
 
+use crate::display_tearing::wait;
 use crate::need::Need;
 use crate::need::story;
 
@@ -39,6 +41,8 @@ const HEIGHT: u16 = 480;
 const PICTURE: usize = 640 * 480 * 4;
 /// Captures: 17 seconds of 60 Hz.
 const CAPTURES: usize = 1000;
+/// How long nothing may come before the story fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The vector of head 0's flips.
 const FLIP_VECTOR: u32 = 1;
 
@@ -71,19 +75,12 @@ fn bind(
     Ok(())
 }
 
-/// Waits for an event for up to a second. Returns whether one came.
-fn wait(event: &OwnedFd) -> anyhow::Result<bool> {
-    let limit = Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    };
+/// Waits for an event. Returns whether one came.
+fn flipped(event: &OwnedFd) -> anyhow::Result<bool> {
+    let limit = Timespec::try_from(PATIENCE)?;
     let mut fds = [PollFd::new(event, PollFlags::IN)];
     rustix::event::poll(&mut fds, Some(&limit))?;
-    Ok(drain(event))
-}
-
-fn drain(event: &OwnedFd) -> bool {
-    rustix::io::read(event, &mut [0; 8]).is_ok()
+    Ok(rustix::io::read(event, &mut [0; 8]).is_ok())
 }
 
 /// Draws into the buffer that is not shown and flips, as soon as it is told that it may.
@@ -105,7 +102,7 @@ fn guest(device: &VgpuDevice, vector: &OwnedFd, done: &AtomicBool) -> anyhow::Re
         let offset = (buffer * PICTURE) as u64;
         device.region_write(RegionIndex::BAR0, offset, &vec![colour; PICTURE])?;
         word(9, if buffer == 0 { 0 } else { HEIGHT })?;
-        wait(vector)?;
+        wait(vector, done)?;
     }
     Ok(())
 }
@@ -113,7 +110,7 @@ fn guest(device: &VgpuDevice, vector: &OwnedFd, done: &AtomicBool) -> anyhow::Re
 /// The picture of a flip, whole: taken again if the next flip came before it was.
 fn capture(view: &HeadView, flip: &OwnedFd, pixels: &mut [u8]) -> anyhow::Result<()> {
     loop {
-        ensure!(wait(flip)?, "no flip in a second");
+        ensure!(flipped(flip)?, "no flip in {PATIENCE:?}");
         let plane = view.query_gfx_plane(GfxTransport::Region, PlaneType::PRIMARY)?;
         ensure!(!plane.is_disabled(), "nothing is shown");
         let read = view.region_read(RegionIndex(0), 0, pixels)?;

@@ -1,6 +1,4 @@
 //! A graphics card's node, as far as showing pictures of one's own takes it.
-//!
-//! Structures and numbers: `include/uapi/drm/drm.h` and `drm_mode.h`.
 #![expect(unsafe_code, reason = "ioctls that no crate here wraps, and a mapping")]
 // UNSAFETY: DRM's ioctls, whose structures point to lists, and the memory of a buffer.
 
@@ -13,7 +11,6 @@ use anyhow::Context;
 use anyhow::ensure;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
-use rustix::event::Timespec;
 use rustix::io::Result;
 use rustix::ioctl::Ioctl;
 use rustix::ioctl::IoctlOutput;
@@ -22,6 +19,17 @@ use rustix::ioctl::opcode;
 use rustix::mm::MapFlags;
 use rustix::mm::ProtFlags;
 
+use crate::drm_layout::AddFramebuffer;
+use crate::drm_layout::Connector;
+use crate::drm_layout::CreateDumb;
+use crate::drm_layout::Crtc;
+use crate::drm_layout::MapDumb;
+use crate::drm_layout::Mode;
+use crate::drm_layout::PageFlip;
+use crate::drm_layout::Request;
+use crate::drm_layout::Resources;
+use crate::machine::PATIENCE;
+
 /// Bits of a pixel in memory, and of its colours.
 const BITS: u32 = 32;
 const DEPTH: u32 = 24;
@@ -29,144 +37,6 @@ const DEPTH: u32 = 24;
 const FLIP_EVENT: u32 = 1;
 /// `DRM_EVENT_FLIP_COMPLETE`.
 const FLIP_COMPLETE: u32 = 2;
-/// A flip that takes longer never comes.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 20,
-    tv_nsec: 0,
-};
-
-/// A structure that one of DRM's ioctls takes and changes.
-trait Request {
-    const NUMBER: u8;
-}
-
-/// `drm_mode_card_res`.
-#[repr(C)]
-#[derive(Debug, Default)]
-struct Resources {
-    framebuffers: u64,
-    crtcs: u64,
-    connectors: u64,
-    encoders: u64,
-    count_framebuffers: u32,
-    count_crtcs: u32,
-    count_connectors: u32,
-    count_encoders: u32,
-    limits: [u32; 4],
-}
-
-/// `drm_mode_modeinfo`.
-#[repr(C)]
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Mode {
-    clock: u32,
-    horizontal: [u16; 5],
-    vertical: [u16; 5],
-    refresh: u32,
-    flags: u32,
-    kind: u32,
-    name: [u8; 32],
-}
-
-/// `drm_mode_get_connector`.
-#[repr(C)]
-#[derive(Debug, Default)]
-struct Connector {
-    encoders: u64,
-    modes: u64,
-    properties: u64,
-    property_values: u64,
-    count_modes: u32,
-    count_properties: u32,
-    count_encoders: u32,
-    encoder: u32,
-    connector: u32,
-    /// Type, number, connection, size, order of colours, padding.
-    more: [u32; 7],
-}
-
-/// `drm_mode_crtc`.
-#[repr(C)]
-#[derive(Debug, Default)]
-struct Crtc {
-    connectors: u64,
-    count_connectors: u32,
-    crtc: u32,
-    framebuffer: u32,
-    x: u32,
-    y: u32,
-    gamma_size: u32,
-    mode_valid: u32,
-    mode: Mode,
-}
-
-/// `drm_mode_create_dumb`.
-#[repr(C)]
-#[derive(Debug, Default)]
-struct CreateDumb {
-    height: u32,
-    width: u32,
-    bits: u32,
-    flags: u32,
-    handle: u32,
-    pitch: u32,
-    size: u64,
-}
-
-/// `drm_mode_map_dumb`.
-#[repr(C)]
-#[derive(Debug, Default)]
-struct MapDumb {
-    handle: u32,
-    padding: u32,
-    offset: u64,
-}
-
-/// `drm_mode_fb_cmd`.
-#[repr(C)]
-#[derive(Debug, Default)]
-struct AddFramebuffer {
-    framebuffer: u32,
-    width: u32,
-    height: u32,
-    pitch: u32,
-    bits: u32,
-    depth: u32,
-    handle: u32,
-}
-
-/// `drm_mode_crtc_page_flip`.
-#[repr(C)]
-#[derive(Debug, Default)]
-struct PageFlip {
-    crtc: u32,
-    framebuffer: u32,
-    flags: u32,
-    reserved: u32,
-    user_data: u64,
-}
-
-impl Request for Resources {
-    const NUMBER: u8 = 0xa0;
-}
-impl Request for Crtc {
-    const NUMBER: u8 = 0xa2;
-}
-impl Request for Connector {
-    const NUMBER: u8 = 0xa7;
-}
-impl Request for AddFramebuffer {
-    const NUMBER: u8 = 0xae;
-}
-impl Request for PageFlip {
-    const NUMBER: u8 = 0xb0;
-}
-impl Request for CreateDumb {
-    const NUMBER: u8 = 0xb2;
-}
-impl Request for MapDumb {
-    const NUMBER: u8 = 0xb3;
-}
 
 /// One call.
 struct Call<'a, T>(&'a mut T);
@@ -347,7 +217,7 @@ impl Card {
         // SAFETY: no lists.
         unsafe { self.request(&mut flip) }?;
         let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
-        rustix::event::poll(&mut ready, Some(&PATIENCE))?;
+        rustix::event::poll(&mut ready, Some(&PATIENCE.try_into()?))?;
         ensure!(!ready[0].revents().is_empty(), "the flip does not end");
         // `drm_event_vblank`: type, length, user data, time, count, crtc.
         let mut event = [0; 32];
@@ -364,13 +234,6 @@ impl Card {
 /// Where a list is, as DRM's structures have it.
 fn address<T>(list: &mut [T]) -> u64 {
     list.as_mut_ptr().expose_provenance() as u64
-}
-
-impl Mode {
-    /// Width and height in pixels.
-    pub(crate) fn size(&self) -> (u32, u32) {
-        (self.horizontal[0].into(), self.vertical[0].into())
-    }
 }
 
 impl Output {

@@ -9,6 +9,7 @@ mod demo;
 mod devices;
 mod doctor;
 mod drm_fd;
+mod drm_layout;
 mod e1000e;
 mod e1000e_device;
 mod e1000e_loopback;

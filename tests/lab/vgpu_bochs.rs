@@ -1,5 +1,6 @@
-//! Linux's bochs driver on our vGPU through QEMU's vfio-user-pci: what this machine draws is what
-//! `irqbroker vgpu screenshot` shows outside, to the last pixel.
+//! Linux's bochs driver on our vGPU through QEMU's vfio-user-pci.
+//!
+//! What this machine draws is what `irqbroker vgpu screenshot` shows outside, to the last pixel.
 
 use crate::findings::Findings;
 use crate::machine::Machine;

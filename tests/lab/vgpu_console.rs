@@ -1,5 +1,7 @@
-//! The text console of this machine on our vGPU, as a person sees it: what is written on it is what
-//! `irqbroker vgpu screenshot` and a VNC viewer show outside, to the last pixel.
+//! The text console of this machine on our vGPU, as a person sees it.
+//!
+//! What is written on it is what `irqbroker vgpu screenshot` and a VNC viewer show outside, to the
+//! last pixel.
 
 use std::fs::File;
 use std::io::Write;

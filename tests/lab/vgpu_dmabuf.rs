@@ -1,5 +1,6 @@
-//! Pictures of our vGPU as the kernel's own dma-bufs, on a machine with udmabuf and on one without: a vGPU that is
-//! served in here, and what `irqbroker vfio probe` and a display of our own find of it.
+//! Pictures of our vGPU as the kernel's own dma-bufs, with udmabuf and without.
+//!
+//! The vGPU is served in here; `irqbroker vfio probe` and a display of our own look at it.
 
 use std::io::BufRead;
 use std::io::BufReader;

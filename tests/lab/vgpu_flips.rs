@@ -1,5 +1,7 @@
-//! A program that draws and page-flips through Linux's bochs driver on our vGPU: two buffers in turn, of
-//! which `irqbroker vgpu screenshot` shows outside the one that was flipped to, and no other.
+//! A program that draws and page-flips through Linux's bochs driver on our vGPU.
+//!
+//! Of two buffers in turn `irqbroker vgpu screenshot` shows outside the one that was flipped to, and
+//! no other.
 
 use anyhow::ensure;
 

@@ -1,5 +1,6 @@
-//! The flips of a program on bochs' card, over VNC: what is drawn is what a viewer that connects sees, and one
-//! that stays is told of each flip.
+//! The flips of a program on bochs' card, over VNC.
+//!
+//! What is drawn is what a viewer that connects sees, and one that stays is told of each flip.
 
 use anyhow::ensure;
 

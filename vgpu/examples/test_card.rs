@@ -1,5 +1,6 @@
-//! Watches the test card of a vGPU for a second and says what it saw; with a file name it writes
-//! the last picture there, as a PPM.
+//! Watches the test card of a vGPU for a second and says what it saw.
+//!
+//! With a file name it writes the last picture there, as a PPM.
 
 use std::io::Write;
 use std::os::fd::AsFd;

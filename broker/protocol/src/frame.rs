@@ -4,14 +4,19 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::Serialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use crate::batch::UsualBatch;
 use crate::code::ErrorCode;
 use crate::code::WireError;
 use crate::json;
 use crate::notice::Notice;
+use crate::request::Body;
 use crate::request::Request;
+
+/// A packet that may be a batch worth reading in one pass.
+const LONG_PACKET: usize = 512;
 
 /// A request with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +34,8 @@ pub struct RequestFrame {
 pub struct ClientFrame<'a> {
     id: u64,
     #[serde(rename = "type")]
-    kind: &'a str,
-    body: Value,
+    kind: &'static str,
+    body: Body<'a>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +48,21 @@ struct Envelope<'a> {
     body: Option<&'a RawValue>,
 }
 
+/// A batch as clients write it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsualFrame<'a> {
+    id: u64,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    body: UsualBatch,
+}
+
+/// The body of an answer, not read yet.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub struct AnswerBody(Box<RawValue>);
+
 /// What the daemon sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerFrame {
@@ -51,7 +71,7 @@ pub enum ServerFrame {
         /// The request's number.
         id: u64,
         /// The answer's body, or the refusal.
-        result: Result<Value, WireError>,
+        result: Result<AnswerBody, WireError>,
     },
     /// It answers none.
     Notice(Notice),
@@ -62,7 +82,7 @@ pub enum ServerFrame {
 #[derive(Deserialize)]
 struct AnyServerFrame {
     id: Option<u64>,
-    ok: Option<Value>,
+    ok: Option<AnswerBody>,
     error: Option<WireError>,
 }
 
@@ -85,6 +105,13 @@ impl RequestFrame {
     ///
     /// `malformed-message`: it is no envelope, so there is no number to answer under.
     pub fn decode(packet: &[u8]) -> Result<Self, WireError> {
+        match decode_batch(packet) {
+            Some(frame) => Ok(frame),
+            None => Self::decode_any(packet),
+        }
+    }
+
+    fn decode_any(packet: &[u8]) -> Result<Self, WireError> {
         let malformed = |why: &dyn fmt::Display| {
             WireError::new(ErrorCode::MalformedMessage, format!("no request: {why}"))
         };
@@ -102,20 +129,53 @@ impl RequestFrame {
     }
 }
 
+/// Reads a long batch in one pass, where there is nothing unusual about it.
+fn decode_batch(packet: &[u8]) -> Option<RequestFrame> {
+    if packet.len() < LONG_PACKET || !json::has_one_list(packet) {
+        return None;
+    }
+    let frame: UsualFrame<'_> = serde_json::from_slice(packet).ok()?;
+    (frame.kind == "batch").then(|| RequestFrame {
+        id: frame.id,
+        is_hello: false,
+        request: Ok(Request::Batch(frame.body.into())),
+    })
+}
+
 impl<'a> ClientFrame<'a> {
     /// A request on its way.
     ///
     /// # Errors
     ///
-    /// See [`Request::body`].
+    /// Only what `serde_json` cannot write, which no request holds.
     pub fn encode(id: u64, request: &'a Request) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&Self {
             id,
             kind: request.kind(),
-            body: request.body()?,
+            body: Body(request),
         })
     }
 }
+
+impl AnswerBody {
+    /// Reads it as the answer that is expected.
+    ///
+    /// # Errors
+    ///
+    /// It is another.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.0.get())
+    }
+}
+
+impl PartialEq for AnswerBody {
+    /// As they travel, byte by byte.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl Eq for AnswerBody {}
 
 impl ServerFrame {
     /// An answer on its way.
@@ -162,10 +222,16 @@ impl ServerFrame {
                 result: Err(error),
             },
             AnyServerFrame {
-                id: Some(id), ok, ..
+                id: Some(id),
+                ok: Some(body),
+                ..
             } => Self::Response {
                 id,
-                result: Ok(ok.unwrap_or(Value::Null)),
+                result: Ok(body),
+            },
+            AnyServerFrame { id: Some(id), .. } => Self::Response {
+                id,
+                result: Ok(AnswerBody(RawValue::NULL.to_owned())),
             },
             AnyServerFrame { id: None, .. } => match serde_json::from_slice(packet) {
                 Ok(notice) => Self::Notice(notice),

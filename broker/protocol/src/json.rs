@@ -15,6 +15,11 @@ pub(crate) fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().starts_with(b"{")
 }
 
+/// Whether there is at most one list: that of a batch's requests, and none in an object's place.
+pub(crate) fn has_one_list(json: &[u8]) -> bool {
+    json.iter().filter(|byte| **byte == b'[').count() <= 1
+}
+
 /// Whether a list stands in a body where no field is one.
 pub(crate) fn misplaces_a_list(body: &str) -> bool {
     // Most bodies have none, and are not read twice.

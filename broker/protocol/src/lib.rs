@@ -56,6 +56,7 @@ pub use delivery::State;
 pub use event::Event;
 pub use event::EventKind;
 pub use fds::FdCount;
+pub use frame::AnswerBody;
 pub use frame::ClientFrame;
 pub use frame::RequestFrame;
 pub use frame::ServerFrame;

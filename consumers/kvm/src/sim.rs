@@ -51,6 +51,7 @@ pub use script::SimCallKind;
 
 use ioapic::LineSource;
 use irqfd::SimIrqfd;
+use script::BeforeCommits;
 use state::State;
 
 /// What the simulated kernel answers: that of an x86 host.
@@ -76,6 +77,7 @@ pub struct SimVm {
     capabilities: KernelCapabilities,
     /// Taken before the host's table.
     state: Mutex<State>,
+    before_commits: BeforeCommits,
 }
 
 impl SimHost {
@@ -103,6 +105,7 @@ impl SimHost {
             shape,
             capabilities,
             state: Mutex::default(),
+            before_commits: BeforeCommits::default(),
         })
     }
 }
@@ -190,6 +193,12 @@ impl SimVm {
         self.state().script.calls().to_vec()
     }
 
+    /// The calls since the last time they were taken, which are kept no longer.
+    #[must_use]
+    pub fn take_calls(&self) -> Vec<SimCall> {
+        self.state().script.take_calls()
+    }
+
     /// The next call of this kind fails, and does nothing.
     pub fn fail_next(&self, kind: SimCallKind, errno: KvmErrno) {
         self.fail_nth(kind, 0, errno);
@@ -198,6 +207,11 @@ impl SimVm {
     /// The call of this kind after `skip` others fails, and does nothing.
     pub fn fail_nth(&self, kind: SimCallKind, skip: usize, errno: KvmErrno) {
         self.state().script.fail(kind, skip, errno);
+    }
+
+    /// From now on each commit of routes calls this first, and takes as long as it does.
+    pub fn before_commits(&self, wait: impl Fn() + Send + Sync + 'static) {
+        self.before_commits.set(Arc::new(wait));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -296,6 +310,7 @@ impl VmIrq for SimVm {
     }
 
     fn commit_routes(&self, table: &[RouteEntry]) -> Result<(), KvmErrno> {
+        self.before_commits.call();
         let mut state = self.enter(SimCall::CommitRoutes {
             entries: table.len(),
         })?;

@@ -64,24 +64,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for vector in msix.bind(0..4)? {
         let (token, counter) = (vector.token().clone(), Arc::new(Counter::default()));
         let consumer = registry.register_consumer(token.clone(), counter.clone())?;
-        links.push((
-            counter,
-            consumer,
-            registry.register_producer(token, vector)?,
-        ));
+        let producer = registry.register_producer(token, vector)?;
+        links.push((counter, consumer, producer));
     }
     for vector in [0, 2, 2, 3] {
-        println!(
-            "vector {vector}: {:?}",
-            device.raise(IrqIndex::MSIX, vector)
-        );
+        let raised = device.raise(IrqIndex::MSIX, vector);
+        println!("vector {vector}: {raised:?}");
         registry.service(Wait::No)?;
     }
     for (vector, (counter, ..)) in links.iter().enumerate() {
-        println!(
-            "vector {vector}: delivered {}",
-            counter.0.load(Ordering::Relaxed)
-        );
+        let delivered = counter.0.load(Ordering::Relaxed);
+        println!("vector {vector}: delivered {delivered}");
     }
     Ok(())
 }

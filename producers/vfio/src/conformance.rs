@@ -1,7 +1,6 @@
-//! What a kernel answers to VFIO requests, legal and not, as cases that run on any
-//! [`RawDevice`](crate::RawDevice).
+//! What a kernel answers to VFIO requests, legal and not, as cases.
 //!
-//! Each case sends bytes and knows the answer; its doc says the rule. [`all`] lists them, [`run`]
+//! They run on any [`RawDevice`](crate::RawDevice). Each case sends bytes and knows the answer; its doc says the rule. [`all`] lists them, [`run`]
 //! runs one. They run on the simulator, which keeps it honest, and on a real device, which tells
 //! when a new kernel changes a rule. Where kernels differ, a [`KernelProfile`] says which one this
 //! is; where a driver differs for good, [`known_difference`] says why.

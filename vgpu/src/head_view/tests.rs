@@ -1,6 +1,8 @@
+mod dmabuf;
+mod flips;
+
 use super::*;
 use std::os::fd::AsFd;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use irqbroker_vfio_abi::GfxSurface;
@@ -79,6 +81,12 @@ impl Bed {
         self.words(0x960, [offset, 8, 1 << 16 | 2, 1]);
     }
 
+    /// The same, from the next vblank on if it shows a picture already.
+    fn flip(&mut self, offset: u32) {
+        self.show(offset);
+        self.frame();
+    }
+
     /// The cursor of the second head, at 3, -2, with the pixel 1, 2 that points.
     fn point(&self, offset: u32) {
         self.words(0x970, [offset, 0xfffe_0003, 2 << 16 | 1, 1]);
@@ -124,14 +132,14 @@ fn count(event: &OwnedFd) -> u64 {
 
 #[test]
 fn region_of_a_view_is_the_picture_of_its_latest_query() {
-    let bed = Bed::new();
+    let mut bed = Bed::new();
     bed.write(RegionIndex::BAR0, 0, &[7; 8]);
     bed.write(RegionIndex::BAR0, PAGE, &[9; 8]);
     let (view, other) = (bed.view(1), bed.view(1));
     assert_eq!(read(&view, PRIMARY), Err(Errno::EINVAL));
     bed.show(0);
     query(&view, PlaneType::PRIMARY).unwrap();
-    bed.show(4096);
+    bed.flip(4096);
     query(&other, PlaneType::PRIMARY).unwrap();
     assert_eq!(read(&view, PRIMARY), Ok([7; 8]));
     assert_eq!(read(&other, PRIMARY), Ok([9; 8]));
@@ -146,7 +154,7 @@ fn region_of_a_view_is_the_picture_of_its_latest_query() {
 
 #[test]
 fn region_that_begins_with_a_page_can_be_mapped_where_it_says() {
-    let bed = Bed::new();
+    let mut bed = Bed::new();
     bed.write(RegionIndex::BAR0, 2 * PAGE, &[5; 8]);
     let view = bed.view(1);
     bed.show(8192);
@@ -158,7 +166,7 @@ fn region_that_begins_with_a_page_can_be_mapped_where_it_says() {
     let file = view.region_fd(PRIMARY).unwrap();
     rustix::io::pread(file, &mut data, region.offset).unwrap();
     assert_eq!(data, [5; 8]);
-    bed.show(8200);
+    bed.flip(8200);
     query(&view, PlaneType::PRIMARY).unwrap();
     let region = view.region_info(PRIMARY).unwrap();
     assert_eq!((region.flags, region.offset), (RegionFlags::READ, 0));
@@ -294,83 +302,6 @@ fn view_that_is_gone_wakes_nobody_and_its_place_is_given_again() {
     bed.frame();
     assert_eq!((count(&event), count(&fresh)), (0, 0));
     assert!(query(&next, PlaneType::PRIMARY).unwrap().is_disabled());
-}
-
-/// Hands out files of one byte, and remembers what of.
-#[derive(Debug, Default)]
-struct FakeExporter(Mutex<Vec<(u64, u64)>>);
-
-impl FakeExporter {
-    fn exported(&self) -> Vec<(u64, u64)> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-impl ExportDmabuf for FakeExporter {
-    fn export(
-        &self,
-        _: BorrowedFd<'_>,
-        offset: u64,
-        size: u64,
-    ) -> Result<OwnedFd, rustix::io::Errno> {
-        self.0.lock().unwrap().push((offset, size));
-        rustix::fs::memfd_create("dmabuf", rustix::fs::MemfdFlags::CLOEXEC)
-    }
-}
-
-fn dmabuf_of(view: &HeadView) -> Result<DmabufId, Errno> {
-    let info = view.query_gfx_plane(GfxTransport::Dmabuf, PlaneType::PRIMARY)?;
-    match info.surface {
-        GfxSurface::Dmabuf(id) => Ok(id),
-        surface => panic!("a dma-buf was asked for: {surface:?}"),
-    }
-}
-
-#[test]
-fn dmabuf_is_made_once_a_picture_and_lives_from_the_query_to_the_fetch() {
-    let exporter = Arc::new(FakeExporter::default());
-    let bed = Bed::with_exporter(Some(exporter.clone()));
-    let view = bed.view(1);
-    assert_eq!(view.probe_gfx(GfxTransport::Dmabuf), Ok(()));
-    let disabled = view.query_gfx_plane(GfxTransport::Dmabuf, PlaneType::PRIMARY);
-    assert!(disabled.unwrap().is_disabled());
-    bed.show(4096);
-    let front = dmabuf_of(&view).unwrap();
-    bed.show(8192);
-    let back = dmabuf_of(&view).unwrap();
-    bed.show(4096);
-    assert_eq!(dmabuf_of(&view), Ok(front));
-    assert_eq!(exporter.exported(), [(PAGE, PAGE), (2 * PAGE, PAGE)]);
-    // The guest shows nothing any more, but the picture was promised.
-    bed.words(0x960, [0; 4]);
-    view.gfx_dmabuf(back).unwrap();
-    view.gfx_dmabuf(back).unwrap();
-    assert_eq!(view.gfx_dmabuf(DmabufId(0)).unwrap_err(), Errno::ENOENT);
-}
-
-#[test]
-fn dmabuf_is_refused_for_a_picture_that_begins_within_a_page() {
-    let exporter = Arc::new(FakeExporter::default());
-    let bed = Bed::with_exporter(Some(exporter.clone()));
-    let view = bed.view(1);
-    bed.show(8);
-    assert_eq!(dmabuf_of(&view), Err(Errno::EINVAL));
-    query(&view, PlaneType::PRIMARY).unwrap();
-    assert!(exporter.exported().is_empty());
-}
-
-#[test]
-fn reset_takes_back_pictures_and_buffers_that_were_told_of() {
-    let bed = Bed::with_exporter(Some(Arc::new(FakeExporter::default())));
-    let view = bed.view(1);
-    bed.show(0);
-    let before = dmabuf_of(&view).unwrap();
-    query(&view, PlaneType::PRIMARY).unwrap();
-    bed.device.reset().unwrap();
-    assert_eq!(read(&view, PRIMARY), Err(Errno::EINVAL));
-    assert_eq!(view.gfx_dmabuf(before).unwrap_err(), Errno::ENOENT);
-    bed.show(0);
-    assert_ne!(dmabuf_of(&view).unwrap(), before);
 }
 
 #[test]

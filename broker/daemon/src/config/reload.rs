@@ -19,6 +19,7 @@ pub(super) const AT_RUN_TIME: &[&str] = &[
     "quotas.backlog_kib",
     "quotas.connections",
     "quotas.fds",
+    "quotas.memory_kib",
     "quotas.objects",
     "quotas.requests_per_second",
     "sessions.linger_limit_ms",

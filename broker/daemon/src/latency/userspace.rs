@@ -1,6 +1,6 @@
-//! The plain way into a guest without local APICs in the kernel, without the broker: posting's floor.
+//! Posting's floor: the plain way into a guest without in-kernel local APICs.
 //!
-//! A thread reads the eventfd, marks the vector and wakes the vCPU's thread, which injects it by
+//! No broker: a thread reads the eventfd, marks the vector and wakes the vCPU's thread, which injects it by
 //! `KVM_INTERRUPT`. No remapping entry, no descriptor, no priorities, no end of interrupt.
 
 use std::os::fd::OwnedFd;

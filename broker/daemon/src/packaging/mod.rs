@@ -1,4 +1,4 @@
-//! What packagers install beside the command: completions and man pages, made from its own definition.
+//! What packagers install beside the command, made from its own definition.
 
 mod completions;
 mod man;

@@ -107,6 +107,7 @@ pub(super) const CALLS: &[Call] = &[
     any(libc::SYS_writev),
     any(libc::SYS_close),
     any(libc::SYS_dup),
+    any(libc::SYS_dup3),
     any(libc::SYS_fcntl),
     // Claim records.
     any(libc::SYS_memfd_create),

@@ -50,10 +50,15 @@ impl FdBudget {
     pub(crate) fn bound(self, quotas: &mut Quotas) {
         let of_a_uid = self.all - self.all / 16;
         if quotas.fds > of_a_uid {
-            tracing::warn!(
-                "quotas.fds is {} where the limit on open files allows {of_a_uid}: that holds",
-                quotas.fds
-            );
+            let asked = quotas.fds;
+            // Nobody asked for the default.
+            if asked == Quotas::default().fds {
+                tracing::debug!("the limit on open files allows a uid {of_a_uid} fds");
+            } else {
+                tracing::warn!(
+                    "quotas.fds is {asked} where the limit on open files allows {of_a_uid}: that holds"
+                );
+            }
             quotas.fds = of_a_uid;
         }
         let connections = (self.all / 4).max(1);

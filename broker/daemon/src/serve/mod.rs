@@ -11,6 +11,7 @@ mod claim_fd;
 mod dispatch;
 mod fd_limit;
 mod hooks;
+mod identify;
 mod options;
 mod outside;
 mod packet;

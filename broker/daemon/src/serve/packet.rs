@@ -84,6 +84,8 @@ impl Server {
     fn check(&mut self, id: u64, request: &Request) -> Result<(), WireError> {
         let cost = match request {
             Request::Batch(batch) => batch.requests.len().max(1),
+            // Asked for by the daemon, once: a refusal would leave the link between two takers.
+            Request::Answer(answer) if self.state.awaits(SessionId(id), answer.instruction) => 0,
             _ => 1,
         };
         self.check_rate(id, cost)?;

@@ -148,12 +148,12 @@ impl Server {
             Err(Errno::INTR) => return Ok(Told::Nothing),
             Err(error) => return Err(error).context("cannot wait for peers"),
         };
-        let mut told = Told::Nothing;
+        let (mut told, mut knocks) = (Told::Nothing, false);
         for event in &*events {
             let word = event.data.u64();
             match word & KIND {
                 PEER => self.serve_peer(word ^ PEER, event.flags),
-                LISTENER => self.accept(),
+                LISTENER => knocks = true,
                 // Each signal has an event of its own, and a reload takes no end back.
                 SIGNAL => told = told.max(self.signals.told()),
                 EXTRA => self.serve_extra(word ^ EXTRA),
@@ -182,6 +182,10 @@ impl Server {
             self.farewell();
         }
         self.listen_again();
+        // Whoever has hung up before somebody connected is gone by then, and takes no quota.
+        if knocks {
+            self.accept();
+        }
         Ok(told)
     }
 
@@ -313,10 +317,12 @@ impl Server {
             let Some(mut peer) = self.peers.remove(&id) else {
                 continue;
             };
+            let waited = peer.backlog_bytes();
             if let Some(code) = code {
                 super::packet::say_goodbye(&mut peer, code);
             }
             let _gone = epoll::delete(&self.epoll, &peer.connection);
+            self.state.waits(peer.uid, waited, 0);
             drop(peer);
             let now = self.now_ms();
             self.state.connections = self.peers.len();

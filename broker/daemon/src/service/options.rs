@@ -67,6 +67,7 @@ fn quotas(config: &Config) -> Quotas {
         all_fds: usize::MAX,
         requests_per_second: quotas.requests_per_second.get(),
         backlog_bytes: size(quotas.backlog_kib.get()).saturating_mul(1024),
+        memory_bytes: size(quotas.memory_kib.get()).saturating_mul(1024),
         linger_ms: config.sessions.linger_limit_ms,
     }
 }

@@ -1,4 +1,4 @@
-//! What the table shows: rows with rates, sorted and filtered; what keys do to it. No terminal here.
+//! What the table shows, and what keys do to it, without a terminal.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! A head of a served vGPU over VNC, on a thread of its own: what is encoded for a viewer holds up
-//! no access of the guest.
+//! A head of a served vGPU over VNC, on a thread of its own.
+//!
+//! What is encoded for a viewer holds up no access of the guest.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@ mod hosting;
 mod latency;
 mod need;
 mod operator;
+mod peer;
 mod quotas;
 mod refusals;
 mod report;
@@ -22,10 +23,12 @@ mod serve_death;
 mod serve_flood;
 mod serve_hostile;
 mod serve_input;
+mod serve_level;
 mod serve_life;
 mod serve_masks;
 mod serve_moves;
 mod serve_peers;
+mod serve_python;
 mod serve_rig;
 mod serve_users;
 mod service;
@@ -33,6 +36,7 @@ mod terminal;
 mod vgpu;
 mod vgpu_clients;
 mod viewer;
+mod vmm;
 mod vnc;
 mod watch;
 
@@ -42,8 +46,12 @@ use libtest_mimic::Arguments;
 use libtest_mimic::Trial;
 
 fn main() -> ExitCode {
+    if let Some(ended) = vmm::in_this_process() {
+        return ended;
+    }
     let mut arguments = Arguments::from_args();
-    // Side by side, the spinning device of one story would make the vblanks of another late.
+    // Side by side, the spinning device of one story would make the vblanks of another late, and a
+    // process that one starts would have the sockets of another until it runs its own program.
     arguments.test_threads.get_or_insert(1);
     let stories: Vec<Trial> = [
         demo::stories(),
@@ -66,10 +74,12 @@ fn main() -> ExitCode {
         serve_flood::stories(),
         serve_hostile::stories(),
         serve_input::stories(),
+        serve_level::stories(),
         serve_life::stories(),
         serve_masks::stories(),
         serve_moves::stories(),
         serve_peers::stories(),
+        serve_python::stories(),
         serve_users::stories(),
     ]
     .into_iter()

@@ -18,6 +18,7 @@ mod format;
 pub(crate) mod fuzz;
 mod handshake;
 mod limits;
+mod lockout;
 mod message;
 mod options;
 mod password;

@@ -24,6 +24,7 @@ use super::client::Ended;
 use super::error::BindError;
 use super::error::ProtocolError;
 use super::error::ServiceError;
+use super::lockout::Lockout;
 use super::options::VncCounters;
 use super::options::VncOptions;
 use super::password;
@@ -68,9 +69,7 @@ pub struct VncServer {
     screen: Screen,
     clients: BTreeMap<u64, Client>,
     next_client: u64,
-    /// Wrong passwords since the last right one, and when the last of them came.
-    failures: u32,
-    failed: Option<Instant>,
+    lockout: Lockout,
     counters: VncCounters,
 }
 
@@ -115,8 +114,7 @@ impl VncServer {
             screen: Screen::dark(),
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
-            failures: 0,
-            failed: None,
+            lockout: Lockout::default(),
             counters: VncCounters::default(),
         })
     }
@@ -206,7 +204,7 @@ impl VncServer {
         let was_let_in = client.session.is_running();
         let mut buffer = [0; RECEIVE_MAX];
         match client.receive(&mut buffer) {
-            Ok(()) if !was_let_in && client.session.is_running() => self.failures = 0,
+            Ok(()) if !was_let_in && client.session.is_running() => self.lockout.right_password(),
             Ok(()) => {}
             Err(ended) => self.leave(id, &ended),
         }
@@ -345,8 +343,7 @@ impl VncServer {
             Ended::Protocol(ProtocolError::Password) => {
                 tracing::warn!(id, "viewer refused: wrong password");
                 self.counters.wrong_passwords += 1;
-                self.failures = self.failures.saturating_add(1);
-                self.failed = Some(Instant::now());
+                self.lockout.wrong_password(Instant::now());
             }
             Ended::Protocol(error) => {
                 tracing::info!(id, %error, "viewer left");
@@ -376,10 +373,7 @@ impl VncServer {
         sockopt::set_tcp_nodelay(&socket, true)?;
         // A viewer whose host is gone is noticed some day.
         sockopt::set_socket_keepalive(&socket, true)?;
-        let locked_out = self.failures >= self.options.limits.failures
-            && self
-                .failed
-                .is_some_and(|failed| failed.elapsed() < self.options.limits.lockout);
+        let locked_out = self.lockout.is_on(&self.options.limits, Instant::now());
         let terms = Terms {
             security: (!locked_out).then(|| self.options.security.clone()),
             challenge: password::random()?,

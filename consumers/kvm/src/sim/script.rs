@@ -1,4 +1,8 @@
-//! What was called, and what shall fail.
+//! What was called, what shall fail, and what takes its time.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use irqbroker_core::Gsi;
 use irqbroker_core::MsiMessage;
@@ -77,6 +81,10 @@ impl Script {
         &self.calls
     }
 
+    pub(super) fn take_calls(&mut self) -> Vec<SimCall> {
+        std::mem::take(&mut self.calls)
+    }
+
     pub(super) fn fail(&mut self, kind: SimCallKind, skip: usize, errno: KvmErrno) {
         self.failures.push(Failure { kind, skip, errno });
     }
@@ -96,5 +104,27 @@ impl Script {
             failure.skip = failure.skip.saturating_sub(1);
         }
         failed.map_or(Ok(()), |failure| Err(failure.errno))
+    }
+}
+
+/// What a commit of routes waits for.
+#[derive(Default)]
+pub(super) struct BeforeCommits(Mutex<Option<Arc<dyn Fn() + Send + Sync>>>);
+
+impl BeforeCommits {
+    pub(super) fn set(&self, wait: Arc<dyn Fn() + Send + Sync>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(wait);
+    }
+
+    /// Under no lock, so that every other call goes on meanwhile.
+    pub(super) fn call(&self) {
+        let wait = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(wait) = wait {
+            wait();
+        }
     }
 }

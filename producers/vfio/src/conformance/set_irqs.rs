@@ -1,5 +1,6 @@
-//! What is wrong with a `SET_IRQS` whatever the index does. Asked of REQ, which every PCI device
-//! has.
+//! What is wrong with a `SET_IRQS` whatever the index does.
+//!
+//! Asked of REQ, which every PCI device has.
 
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::IrqIndex;

@@ -20,6 +20,7 @@ use super::link::delivery;
 use super::object::Consumer;
 use super::object::Owner;
 use super::object::Producer;
+use super::session::OBJECT_BYTES;
 use super::session::Session;
 use super::session::SessionId;
 use super::session::State;
@@ -284,6 +285,9 @@ impl State {
         let kept = KEPT_FOR_CONNECTIONS.min(self.quotas.all_fds / 8);
         if self.fds_taken() + held > self.quotas.all_fds - kept {
             return used_up("the daemon's fds are used up");
+        }
+        if self.room(session.uid) < OBJECT_BYTES {
+            return used_up("the memory of this uid is used up");
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use irqbroker_protocol::Answer;
 use irqbroker_protocol::ConsumerReport;
 use irqbroker_protocol::Delivery;
 use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::InstructionId;
 use irqbroker_protocol::Name;
 use irqbroker_protocol::Outcome;
 use irqbroker_protocol::Reason;
@@ -96,6 +97,12 @@ impl State {
         self.settle(&mut link);
         self.put(link);
         Ok(())
+    }
+
+    /// Whether a connection was given this instruction and has not answered it.
+    pub(crate) fn awaits(&self, session: SessionId, instruction: InstructionId) -> bool {
+        let told = self.sessions.get(&session);
+        told.is_some_and(|told| told.instructions.contains_key(&instruction))
     }
 
     /// Takes the answer to an instruction.

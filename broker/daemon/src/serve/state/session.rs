@@ -21,6 +21,9 @@ use crate::serve::partners::Partners;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
 
+/// What an object counts for: more than it takes with its half of the link and of the index.
+pub(crate) const OBJECT_BYTES: usize = 1024;
+
 /// How much one uid, and one connection, may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quotas {
@@ -37,6 +40,9 @@ pub(crate) struct Quotas {
     pub(crate) requests_per_second: u32,
     /// Bytes kept for a peer that does not read.
     pub(crate) backlog_bytes: usize,
+    /// Bytes for one uid: what is kept for its connections, and [`OBJECT_BYTES`] for each of its
+    /// objects.
+    pub(crate) memory_bytes: usize,
     /// Longest time objects outlive their connection, in milliseconds.
     pub(crate) linger_ms: u32,
 }
@@ -50,6 +56,7 @@ impl Default for Quotas {
             all_fds: usize::MAX,
             requests_per_second: 50_000,
             backlog_bytes: 1024 * 1024,
+            memory_bytes: 128 * 1024 * 1024,
             linger_ms: 30_000,
         }
     }
@@ -122,6 +129,8 @@ pub(crate) struct State {
     pub(crate) events: HashMap<(Side, u64), u64>,
     /// Derived: what each uid holds.
     pub(crate) holdings: HashMap<u32, Holdings>,
+    /// Bytes of messages that wait for the connections of each uid, as the server says.
+    pub(crate) waiting: HashMap<u32, usize>,
     /// Derived: sides whose connection has closed, by when they are withdrawn.
     pub(crate) lingering: BTreeSet<(u64, u64, Side)>,
     /// What links were before the request under way changed them.
@@ -142,6 +151,7 @@ impl State {
             names: HashMap::new(),
             events: HashMap::new(),
             holdings: HashMap::new(),
+            waiting: HashMap::new(),
             lingering: BTreeSet::new(),
             journal: None,
             effects: Vec::new(),
@@ -152,6 +162,23 @@ impl State {
     pub(crate) fn fds_taken(&self) -> usize {
         let held: usize = self.holdings.values().map(|one| one.fds).sum();
         held + self.connections * FDS_OF_A_CONNECTION
+    }
+
+    /// Bytes that `uid` may still have the daemon keep.
+    pub(crate) fn room(&self, uid: u32) -> usize {
+        let objects = self.holdings.get(&uid).map_or(0, |one| one.objects);
+        let waiting = self.waiting.get(&uid).copied().unwrap_or(0);
+        let used = objects.saturating_mul(OBJECT_BYTES).saturating_add(waiting);
+        self.quotas.memory_bytes.saturating_sub(used)
+    }
+
+    /// What waits for the connections of `uid` has become more or less.
+    pub(crate) fn waits(&mut self, uid: u32, before: usize, now: usize) {
+        let waiting = self.waiting.entry(uid).or_default();
+        *waiting = (*waiting + now).saturating_sub(before);
+        if *waiting == 0 {
+            self.waiting.remove(&uid);
+        }
     }
 
     /// What has to be done outside since this was called last.

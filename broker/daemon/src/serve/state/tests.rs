@@ -18,6 +18,7 @@ use super::rig::STRANGER;
 use super::rig::UIDS;
 use super::rig::event;
 use super::rig::name;
+use super::session::OBJECT_BYTES;
 
 /// Few of everything, so that requests meet.
 const SESSIONS: u64 = 3;
@@ -212,6 +213,28 @@ fn refused_requests_change_nothing() {
     assert_eq!(format!("{:?}", rig.state.links), before);
     rig.happen();
     rig.check();
+}
+
+#[test]
+fn memory_of_a_uid_counts_objects_and_what_waits_for_it() {
+    let quotas = Quotas {
+        memory_bytes: 3 * OBJECT_BYTES,
+        ..Quotas::default()
+    };
+    let mut rig = Rig::new(quotas);
+    let (session, never) = (rig.open(1, 0), ProducerSwitch::Never);
+    rig.produce(session, ("a", Some("l")), &event(), never)
+        .unwrap();
+    // One byte more than leaves room for an object.
+    let waiting = OBJECT_BYTES + 1;
+    rig.state.waits(UIDS[1], 0, waiting);
+    let refused = rig.produce(session, ("b", Some("m")), &event(), never);
+    assert_eq!(refused.unwrap_err().code, ErrorCode::QuotaExceeded);
+    rig.state.waits(UIDS[1], waiting, 0);
+    rig.produce(session, ("b", Some("m")), &event(), never)
+        .unwrap();
+    assert_eq!(rig.state.room(UIDS[1]), OBJECT_BYTES);
+    assert!(rig.state.waiting.is_empty());
 }
 
 #[test]

@@ -18,6 +18,7 @@
 
 mod function;
 mod intx;
+mod list;
 mod msi;
 mod msix_access;
 mod msix_masking;
@@ -32,6 +33,7 @@ mod tests;
 mod trace;
 
 pub use function::FunctionTarget;
+pub use list::all;
 pub use run::Found;
 pub use run::Outcome;
 pub use run::Support;
@@ -45,17 +47,3 @@ pub use trace::Shape;
 pub use trace::Step;
 pub use trace::Trace;
 pub use trace::Width;
-
-/// Every trace.
-pub fn all() -> impl Iterator<Item = &'static Trace> {
-    [
-        msix_access::TRACES,
-        msix_masking::TRACES,
-        msix_message::TRACES,
-        msi::TRACES,
-        intx::TRACES,
-        saved::TRACES,
-    ]
-    .into_iter()
-    .flatten()
-}

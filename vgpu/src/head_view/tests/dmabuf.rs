@@ -1,0 +1,82 @@
+//! Pictures handed out as dma-bufs.
+
+use std::sync::Mutex;
+
+use super::*;
+
+/// Hands out empty files, and remembers what of.
+#[derive(Debug, Default)]
+struct FakeExporter(Mutex<Vec<(u64, u64)>>);
+
+impl FakeExporter {
+    fn exported(&self) -> Vec<(u64, u64)> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl ExportDmabuf for FakeExporter {
+    fn export(
+        &self,
+        _: BorrowedFd<'_>,
+        offset: u64,
+        size: u64,
+    ) -> Result<OwnedFd, rustix::io::Errno> {
+        self.0.lock().unwrap().push((offset, size));
+        rustix::fs::memfd_create("dmabuf", rustix::fs::MemfdFlags::CLOEXEC)
+    }
+}
+
+fn dmabuf_of(view: &HeadView) -> Result<DmabufId, Errno> {
+    let info = view.query_gfx_plane(GfxTransport::Dmabuf, PlaneType::PRIMARY)?;
+    match info.surface {
+        GfxSurface::Dmabuf(id) => Ok(id),
+        surface => panic!("a dma-buf was asked for: {surface:?}"),
+    }
+}
+
+#[test]
+fn dmabuf_is_made_once_a_picture_and_lives_from_the_query_to_the_fetch() {
+    let exporter = Arc::new(FakeExporter::default());
+    let mut bed = Bed::with_exporter(Some(exporter.clone()));
+    let view = bed.view(1);
+    assert_eq!(view.probe_gfx(GfxTransport::Dmabuf), Ok(()));
+    let disabled = view.query_gfx_plane(GfxTransport::Dmabuf, PlaneType::PRIMARY);
+    assert!(disabled.unwrap().is_disabled());
+    bed.show(4096);
+    let front = dmabuf_of(&view).unwrap();
+    bed.flip(8192);
+    let back = dmabuf_of(&view).unwrap();
+    bed.flip(4096);
+    assert_eq!(dmabuf_of(&view), Ok(front));
+    assert_eq!(exporter.exported(), [(PAGE, PAGE), (2 * PAGE, PAGE)]);
+    // The guest shows nothing any more, but the picture was promised.
+    bed.words(0x960, [0; 4]);
+    view.gfx_dmabuf(back).unwrap();
+    view.gfx_dmabuf(back).unwrap();
+    assert_eq!(view.gfx_dmabuf(DmabufId(0)).unwrap_err(), Errno::ENOENT);
+}
+
+#[test]
+fn dmabuf_is_refused_for_a_picture_that_begins_within_a_page() {
+    let exporter = Arc::new(FakeExporter::default());
+    let bed = Bed::with_exporter(Some(exporter.clone()));
+    let view = bed.view(1);
+    bed.show(8);
+    assert_eq!(dmabuf_of(&view), Err(Errno::EINVAL));
+    query(&view, PlaneType::PRIMARY).unwrap();
+    assert!(exporter.exported().is_empty());
+}
+
+#[test]
+fn reset_takes_back_pictures_and_buffers_that_were_told_of() {
+    let bed = Bed::with_exporter(Some(Arc::new(FakeExporter::default())));
+    let view = bed.view(1);
+    bed.show(0);
+    let before = dmabuf_of(&view).unwrap();
+    query(&view, PlaneType::PRIMARY).unwrap();
+    bed.device.reset().unwrap();
+    assert_eq!(read(&view, PRIMARY), Err(Errno::EINVAL));
+    assert_eq!(view.gfx_dmabuf(before).unwrap_err(), Errno::ENOENT);
+    bed.show(0);
+    assert_ne!(dmabuf_of(&view).unwrap(), before);
+}
