@@ -111,6 +111,10 @@ impl ControlClient {
             && let Some(consumer) = self.consumers.get_mut(name)
         {
             consumer.slot = registered.slot;
+            // No part of a registration.
+            if let Some(hint) = consumer.hint() {
+                self.ask(&Request::Report(hint));
+            }
         }
     }
 

@@ -27,7 +27,7 @@ const BACKLOG: i32 = 128;
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     listener: OwnedFd,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// A socket's file, to be removed.
@@ -52,8 +52,13 @@ impl ControlSocket {
         rustix::io::ioctl_fionbio(&listener, true)?;
         Ok(Self {
             listener,
-            _file: None,
+            file: None,
         })
+    }
+
+    /// Whether its file is the daemon's own, with the bits it chose.
+    pub(crate) fn is_own(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Listens at `path`, whose permission bits are to be `mode`.
@@ -76,7 +81,7 @@ impl ControlSocket {
             .with_context(|| format!("cannot make the socket {}", path.display()))?;
         let socket = Self {
             listener,
-            _file: Some(SocketFile {
+            file: Some(SocketFile {
                 path: path.to_owned(),
                 _lock: lock,
             }),

@@ -18,15 +18,19 @@ mod quotas;
 mod refusals;
 mod report;
 mod serve;
+mod serve_contract;
 mod serve_death;
 mod serve_flood;
+mod serve_hostile;
 mod serve_input;
 mod serve_level;
 mod serve_life;
+mod serve_masks;
 mod serve_moves;
 mod serve_peers;
 mod serve_python;
 mod serve_rig;
+mod serve_users;
 mod service;
 mod terminal;
 mod vgpu;
@@ -69,14 +73,18 @@ fn main() -> ExitCode {
         hosted_vnc::stories(),
         hosting::stories(),
         serve::stories(),
+        serve_contract::stories(),
         serve_death::stories(),
         serve_flood::stories(),
+        serve_hostile::stories(),
         serve_input::stories(),
         serve_level::stories(),
         serve_life::stories(),
+        serve_masks::stories(),
         serve_moves::stories(),
         serve_peers::stories(),
         serve_python::stories(),
+        serve_users::stories(),
     ]
     .into_iter()
     .flatten()
