@@ -6,7 +6,7 @@ use super::*;
 
 /// Hands out empty files, and remembers what of.
 #[derive(Debug, Default)]
-struct FakeExporter(Mutex<Vec<(u64, u64)>>);
+pub(super) struct FakeExporter(Mutex<Vec<(u64, u64)>>);
 
 impl FakeExporter {
     fn exported(&self) -> Vec<(u64, u64)> {
@@ -26,7 +26,7 @@ impl ExportDmabuf for FakeExporter {
     }
 }
 
-fn dmabuf_of(view: &HeadView) -> Result<DmabufId, Errno> {
+pub(super) fn dmabuf_of(view: &HeadView) -> Result<DmabufId, Errno> {
     let info = view.query_gfx_plane(GfxTransport::Dmabuf, PlaneType::PRIMARY)?;
     match info.surface {
         GfxSurface::Dmabuf(id) => Ok(id),

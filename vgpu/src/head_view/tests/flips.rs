@@ -1,5 +1,7 @@
 //! Which picture a query answers while a guest flips pages.
 
+use super::dmabuf::FakeExporter;
+use super::dmabuf::dmabuf_of;
 use super::*;
 
 /// Where the region of the picture that is told now begins.
