@@ -1,15 +1,17 @@
 //! What it costs to register with the daemon, beside the bare passing of the same fds.
 //!
-//! * `bare`: a packet with fds to another process, which closes them and answers
-//! * `identity`: the same, and it looks each fd's identity up before
+//! * `bare`: a packet with fds to another process, which answers and closes them
+//! * `identity`: the same, and it looks up what each fd is before it answers, one after the other
+//! * `window`: the same, but all of a packet are looked up together, as the daemon does it
 //! * `daemon`: a registration, or a batch of them, as one packet
+//! * `client`: the same through [`Client`], with the making of the JSON and the reading of the answer
 //! * `known`: the consumers of those producers, with their `event_id`: proved, not looked up
 //!
-//! each with 1 and with 253 fds a packet; withdrawing is not in the measured time, nor is the
-//! making of the JSON. Each round does every case once in random order, and the ratios are taken
-//! within the round: `daemon` to `identity`, which is the goal's "bare round trip plus the identity
-//! check". Then 10 000 links are registered, matched and listed, and the daemon's resident memory
-//! is divided by them.
+//! each with 1 and with 253 fds a packet; withdrawing is not in the measured time, nor is, but in
+//! `client`, the making of the JSON. Each round does every case once in random order, and the ratios
+//! are taken within the round: `daemon` to `identity`, which is the goal's "bare round trip plus the
+//! identity check". Then 10 000 links are registered, matched and listed, and the daemon's resident
+//! memory is divided by them.
 //!
 //! Prints one JSON object. Without `--bench` (under `cargo test`) all is cut short. Run with
 //! `cargo bench -p irqbroker-daemon --bench daemon`.
@@ -31,6 +33,7 @@ use anyhow::Context;
 use anyhow::ensure;
 use irqbroker::Token;
 use irqbroker_protocol::Batch;
+use irqbroker_protocol::BatchDone;
 use irqbroker_protocol::Client;
 use irqbroker_protocol::ClientFrame;
 use irqbroker_protocol::Connection;
@@ -40,6 +43,7 @@ use irqbroker_protocol::Name;
 use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::RegisterConsumer;
 use irqbroker_protocol::RegisterProducer;
+use irqbroker_protocol::Registered;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
 use irqbroker_protocol::Side;
@@ -50,9 +54,10 @@ use rustix::net::SocketFlags;
 use rustix::net::SocketType;
 use serde_json::json;
 
-/// What makes this program the bare server, and whether it looks identities up.
+/// What makes this program a bare server, and how it looks identities up.
 const BARE: &str = "--bare-server";
 const IDENTITY: &str = "--identity-server";
+const WINDOW: &str = "--window-server";
 
 /// Another process, and the socket to it.
 struct Server {
@@ -70,13 +75,14 @@ impl Drop for Server {
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
-        Some(BARE) => return serve(|_| Ok(())),
+        Some(BARE) => return serve(Ok),
         Some(IDENTITY) => {
-            return serve(|fd| {
-                Token::of(fd)?;
-                Ok(())
+            return serve(|fds| {
+                let tokens: Result<Vec<Token>, _> = fds.into_iter().map(Token::adopt).collect();
+                Ok(tokens?)
             });
         }
+        Some(WINDOW) => return serve(|fds| Ok(Token::adopt_each(fds)?)),
         _ => {}
     }
     let full = arguments.iter().any(|argument| argument == "--bench");
@@ -93,7 +99,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Answers packets on standard input until it closes.
-fn serve(look: impl Fn(BorrowedFd<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn serve<T>(look: impl Fn(Vec<OwnedFd>) -> anyhow::Result<T>) -> anyhow::Result<()> {
     let mut connection = Connection::new(std::io::stdin().as_fd().try_clone_to_owned()?);
     loop {
         let fds = match connection.receive() {
@@ -101,11 +107,10 @@ fn serve(look: impl Fn(BorrowedFd<'_>) -> anyhow::Result<()>) -> anyhow::Result<
             Err(ReceiveError::Closed) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for fd in &fds {
-            look(fd.as_fd())?;
-        }
-        drop(fds);
+        let looked_at = look(fds)?;
         connection.send(b"{}", &[])?;
+        // The daemon closes none either before it answers.
+        drop(looked_at);
     }
 }
 
@@ -126,6 +131,8 @@ fn bare(kind: &str) -> anyhow::Result<Server> {
 fn daemon(socket: &str) -> anyhow::Result<(Server, u32)> {
     let mut process = Command::new(env!("CARGO_BIN_EXE_irqbroker"))
         .args(["serve", "--json", "--socket", socket])
+        // No limit: the machine would rest between the rounds.
+        .args(["--set", "quotas.requests_per_second=100000000"])
         .stdout(Stdio::piped())
         .spawn()?;
     let stdout = process.stdout.take().context("no stdout")?;
@@ -149,8 +156,12 @@ fn eventfds(count: usize) -> anyhow::Result<Vec<OwnedFd>> {
     Ok(fds?)
 }
 
+fn named(prefix: &str, index: usize) -> anyhow::Result<Name> {
+    Ok(Name::new(&format!("{prefix}.{index}"))?)
+}
+
 fn registration(side: Side, index: usize, event_id: Option<u64>) -> anyhow::Result<Request> {
-    let name = Name::new(&format!("bench.{index}"))?;
+    let name = named("bench", index)?;
     Ok(match side {
         Side::Producer => Request::RegisterProducer(RegisterProducer::edge(name)),
         Side::Consumer => Request::RegisterConsumer(RegisterConsumer {
@@ -161,18 +172,16 @@ fn registration(side: Side, index: usize, event_id: Option<u64>) -> anyhow::Resu
 }
 
 fn withdrawal(side: Side, index: usize) -> anyhow::Result<Request> {
-    let name = Name::new(&format!("bench.{index}"))?;
+    let name = named("bench", index)?;
     Ok(Request::Unregister(Unregister { side, name }))
 }
 
-/// As one packet: alone, or as a batch.
-fn packet(requests: Vec<Request>) -> anyhow::Result<Vec<u8>> {
-    let mut requests = requests;
-    let request = match requests.len() {
+/// Alone, or as a batch.
+fn together(mut requests: Vec<Request>) -> Request {
+    match requests.len() {
         1 => requests.remove(0),
         _ => Request::Batch(Batch { requests }),
-    };
-    Ok(ClientFrame::encode(1, &request)?)
+    }
 }
 
 fn packets(
@@ -180,7 +189,7 @@ fn packets(
     one: impl Fn(usize) -> anyhow::Result<Request>,
 ) -> anyhow::Result<Vec<u8>> {
     let requests: anyhow::Result<Vec<Request>> = (0..count).map(one).collect();
-    packet(requests?)
+    Ok(ClientFrame::encode(1, &together(requests?))?)
 }
 
 /// From the packet to its answer.
@@ -207,6 +216,22 @@ fn round_trip(
     Ok(took)
 }
 
+/// The same through the client, from the request to what the daemon said of it.
+fn client_round_trip(
+    client: &mut Client,
+    request: &Request,
+    fds: &[BorrowedFd<'_>],
+) -> anyhow::Result<Duration> {
+    let start = Instant::now();
+    let registered = match request {
+        Request::Batch(_) => client.request::<BatchDone>(request, fds)?.body.registered,
+        _ => vec![client.request::<Registered>(request, fds)?.body],
+    };
+    let took = start.elapsed();
+    ensure!(registered.len() == fds.len(), "{registered:?}");
+    Ok(took)
+}
+
 fn measure(socket: &str, count: usize, rounds: usize) -> anyhow::Result<serde_json::Value> {
     let events = eventfds(count)?;
     let ids: Result<Vec<u64>, _> = events
@@ -219,23 +244,42 @@ fn measure(socket: &str, count: usize, rounds: usize) -> anyhow::Result<serde_js
     let consume = packets(count, |at| registration(Side::Consumer, at, Some(ids[at])))?;
     let leave = |side| packets(count, |at| withdrawal(side, at));
     let (leave_producers, leave_consumers) = (leave(Side::Producer)?, leave(Side::Consumer)?);
-    let (mut plain, mut identity) = (bare(BARE)?, bare(IDENTITY)?);
+    let (mut plain, mut identity, mut window) = (bare(BARE)?, bare(IDENTITY)?, bare(WINDOW)?);
     let hello = Request::Hello(Hello::new("bench", &[Scope::Producer, Scope::Consumer]));
     let mut peer = Connection::connect(Path::new(socket))?;
     peer.send(&ClientFrame::encode(0, &hello)?, &[])?;
     peer.receive()?;
+    let mut client = Client::connect(Path::new(socket), &Hello::new("bench", &[Scope::Producer]))?;
+    let through_client = |of: fn(Name) -> Request| -> anyhow::Result<Request> {
+        let requests: anyhow::Result<Vec<Request>> =
+            (0..count).map(|at| Ok(of(named("client", at)?))).collect();
+        Ok(together(requests?))
+    };
+    let come = through_client(|name| Request::RegisterProducer(RegisterProducer::edge(name)))?;
+    let go = through_client(|name| {
+        let side = Side::Producer;
+        Request::Unregister(Unregister { side, name })
+    })?;
     let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
     let mut ratios = Vec::new();
+    let mut window_ratios = Vec::new();
+    let mut client_ratios = Vec::new();
     let mut known_ratios = Vec::new();
     let mut random = fastrand::Rng::with_seed(8);
     for _ in 0..rounds {
-        let mut order = ["bare", "identity", "daemon"];
+        let mut order = ["bare", "identity", "window", "daemon", "client"];
         random.shuffle(&mut order);
         let mut took = BTreeMap::new();
         for case in order {
             let one = match case {
                 "bare" => round_trip(&mut plain.connection, &produce, &fds)?,
                 "identity" => round_trip(&mut identity.connection, &produce, &fds)?,
+                "window" => round_trip(&mut window.connection, &produce, &fds)?,
+                "client" => {
+                    let one = client_round_trip(&mut client, &come, &fds)?;
+                    client.ask::<serde_json::Value>(&go)?;
+                    one
+                }
                 _ => {
                     let one = round_trip(&mut peer, &produce, &fds)?;
                     took.insert("known", round_trip(&mut peer, &consume, &fds)?);
@@ -246,14 +290,13 @@ fn measure(socket: &str, count: usize, rounds: usize) -> anyhow::Result<serde_js
             };
             took.insert(case, one);
         }
-        ratios.push(took["daemon"].as_secs_f64() / took["identity"].as_secs_f64());
-        known_ratios.push(took["known"].as_secs_f64() / took["bare"].as_secs_f64());
+        let ratio = |of: &str, to: &str| took[of].as_secs_f64() / took[to].as_secs_f64();
+        ratios.push(ratio("daemon", "identity"));
+        window_ratios.push(ratio("daemon", "window"));
+        client_ratios.push(ratio("client", "identity"));
+        known_ratios.push(ratio("known", "bare"));
         for (case, one) in took {
             times.entry(case).or_default().push(one);
-        }
-        // Within the rate a uid has.
-        if count > 1 {
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
     let per_fd: BTreeMap<&str, f64> = times
@@ -267,6 +310,8 @@ fn measure(socket: &str, count: usize, rounds: usize) -> anyhow::Result<serde_js
     Ok(json!({
         "us_per_fd": per_fd,
         "ratio_daemon_to_identity": median(ratios),
+        "ratio_daemon_to_window": median(window_ratios),
+        "ratio_client_to_identity": median(client_ratios),
         "ratio_known_to_bare": median(known_ratios),
     }))
 }
@@ -307,15 +352,7 @@ fn many(socket: &str, pid: u32, links: usize) -> anyhow::Result<serde_json::Valu
                 Side::Producer => &mut producing,
                 Side::Consumer => &mut consuming,
             };
-            while let Err(error) = client.request::<serde_json::Value>(&request, &fds) {
-                // More than a uid's requests a second.
-                let refusal = error.refusal().map(|one| one.code);
-                ensure!(
-                    refusal == Some(irqbroker_protocol::ErrorCode::RateExceeded),
-                    "{error:?}"
-                );
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            client.request::<BatchDone>(&request, &fds)?;
         }
     }
     let registered = start.elapsed();

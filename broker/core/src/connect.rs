@@ -8,7 +8,6 @@
 //! ```
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -16,6 +15,7 @@ use crate::delivery::Delivery;
 use crate::delivery::DeliveryState;
 use crate::delivery::Reason;
 use crate::error::LinkError;
+use crate::event::Side;
 use crate::ids::LinkId;
 use crate::info::ConsumerInfo;
 use crate::info::Delivers;
@@ -25,9 +25,7 @@ use crate::link::Joint;
 use crate::link::Link;
 use crate::link::Polled;
 use crate::peer::BypassRefused;
-use crate::peer::Consumer;
 use crate::peer::PeerError;
-use crate::peer::Producer;
 use crate::peer::ResampleBinding;
 use crate::reentrancy::Callbacks;
 use crate::shared::Shared;
@@ -42,27 +40,18 @@ pub(crate) enum ConnectError {
 }
 
 impl Shared {
-    /// Connects the link's two sides; both must be there.
-    pub(crate) fn connect(
-        &self,
-        id: LinkId,
-        link: &mut Link,
-        producer: &Arc<dyn Producer>,
-        consumer: &Arc<dyn Consumer>,
-    ) -> Result<(), ConnectError> {
+    /// Connects the link's two sides; does nothing while one is missing.
+    pub(crate) fn connect(&self, id: LinkId, link: &mut Link) -> Result<(), ConnectError> {
+        let Some((producer, consumer)) = link.sides() else {
+            return Ok(());
+        };
         let _callbacks = Callbacks::begin();
         let info = producer.info();
         let answer = consumer.answer(&info);
         producer.stop();
         consumer.stop();
-        let result = self.join(
-            id,
-            link,
-            (producer.as_ref(), &info),
-            (consumer.as_ref(), &answer),
-        );
-        consumer.start();
-        producer.start();
+        let result = self.join(id, link, &info, &answer);
+        start(link);
         result
     }
 
@@ -70,9 +59,12 @@ impl Shared {
         &self,
         id: LinkId,
         link: &mut Link,
-        (producer, info): (&dyn Producer, &ProducerInfo),
-        (consumer, answer): (&dyn Consumer, &ConsumerInfo),
+        info: &ProducerInfo,
+        answer: &ConsumerInfo,
     ) -> Result<(), ConnectError> {
+        let Some((producer, consumer)) = link.sides() else {
+            return Ok(());
+        };
         let binding = producer
             .add_consumer(answer)
             .map_err(ConnectError::Refused)?;
@@ -84,38 +76,40 @@ impl Shared {
             ResampleBinding::Producer => None,
             ResampleBinding::Relay => answer.resample.clone(),
         };
-        link.joint = Some(Joint::new(info, answer.delivers, resample));
+        debug_assert!(link.joint.is_none(), "connected twice");
+        // In place: there is nothing to be dropped before it is written.
+        link.joint
+            .get_or_insert_with(|| Joint::new(info, answer.delivers, resample));
         let bound = self
             .arm_level(id, link)
             .and_then(|()| self.settle(id, link).map_err(ConnectError::Link));
         if bound.is_err() {
-            self.unbind(link);
-            consumer.del_producer();
-            producer.del_consumer();
+            self.part(link);
         }
         bound
     }
 
-    /// Takes the two sides apart, because `missing` is about to leave; harmless on a link that is
-    /// not connected.
-    pub(crate) fn disconnect(&self, id: LinkId, link: &mut Link, missing: Reason) {
-        let (Some(producer), Some(consumer)) = (link.producer.clone(), link.consumer.clone())
-        else {
+    /// Takes the two sides apart, because `leaving` is about to go; harmless on a link that is not
+    /// connected.
+    pub(crate) fn disconnect(&self, id: LinkId, link: &mut Link, leaving: Side) {
+        let Some((producer, consumer)) = link.sides() else {
             return;
         };
         let _callbacks = Callbacks::begin();
         producer.stop();
         consumer.stop();
+        self.part(link);
+        start(link);
+        self.set_delivery(id, link, without(leaving));
+    }
+
+    /// Undoes what was joined, but for the stop.
+    fn part(&self, link: &mut Link) {
         self.unbind(link);
-        consumer.del_producer();
-        producer.del_consumer();
-        consumer.start();
-        producer.start();
-        let to = Delivery {
-            state: DeliveryState::Unmatched,
-            reason: missing,
-        };
-        self.set_delivery(id, link, to);
+        if let Some((producer, consumer)) = link.sides() {
+            consumer.del_producer();
+            producer.del_consumer();
+        }
     }
 
     /// A level link keeps a resample irqfd of the consumer's own from here to the disconnect: were
@@ -183,5 +177,27 @@ impl Shared {
         {
             tracing::warn!(token = ?link.token, %error, "resample irqfd could not be taken away");
         }
+    }
+}
+
+fn start(link: &Link) {
+    if let Some((producer, consumer)) = link.sides() {
+        consumer.start();
+        producer.start();
+    }
+}
+
+/// The delivery of a link that `side` has left; static for the same reason as the one of most links
+/// in `settle`.
+fn without(side: Side) -> &'static Delivery {
+    match side {
+        Side::Producer => &Delivery {
+            state: DeliveryState::Unmatched,
+            reason: Reason::NoProducer,
+        },
+        Side::Consumer => &Delivery {
+            state: DeliveryState::Unmatched,
+            reason: Reason::NoConsumer,
+        },
     }
 }

@@ -45,6 +45,28 @@ pub struct LinkCounters {
     pub masks: u64,
 }
 
+/// The live form of [`LinkCounters`]. A link that goes to the kernel and stays there counts only its
+/// promotion; the rest has memory from the first of it on.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) promotions: u64,
+    others: Option<Box<LinkCounters>>,
+}
+
+impl Counters {
+    /// All but the promotions.
+    pub(crate) fn others(&mut self) -> &mut LinkCounters {
+        self.others.get_or_insert_default()
+    }
+
+    pub(crate) fn read(&self) -> LinkCounters {
+        LinkCounters {
+            promotions: self.promotions,
+            ..self.others.as_deref().copied().unwrap_or_default()
+        }
+    }
+}
+
 /// The body of a slot. Everything in it is changed under the slot's lock.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -55,7 +77,7 @@ pub(crate) struct Link {
     /// The consumer's wish, kept while there is no producer.
     pub(crate) masked: bool,
     pub(crate) delivery: Delivery,
-    pub(crate) counters: LinkCounters,
+    pub(crate) counters: Counters,
     /// There from a successful connect to the disconnect.
     pub(crate) joint: Option<Joint>,
 }
@@ -141,7 +163,7 @@ impl Link {
                 state: DeliveryState::Unmatched,
                 reason: Reason::NoProducer,
             },
-            counters: LinkCounters::default(),
+            counters: Counters::default(),
             joint: None,
         }
     }
@@ -160,6 +182,11 @@ impl Link {
                 (_, _, Delivers::Posted, None) => Aim::Posted,
             },
         )
+    }
+
+    /// Both sides, if both are there.
+    pub(crate) fn sides(&self) -> Option<(&dyn Producer, &dyn Consumer)> {
+        Some((self.producer.as_deref()?, self.consumer.as_deref()?))
     }
 
     /// The name of whoever is on `side`.
@@ -194,6 +221,29 @@ mod tests {
         let mut link = Link::new(token, PathPolicy::Auto);
         link.joint = Some(Joint::new(&ProducerInfo::edge(), delivers, None));
         link
+    }
+
+    #[test]
+    fn counters_are_read_together_wherever_they_are_kept() {
+        let mut counters = Counters {
+            promotions: 2,
+            others: None,
+        };
+        let only_promoted = LinkCounters {
+            promotions: 2,
+            ..LinkCounters::default()
+        };
+        assert_eq!(counters.read(), only_promoted);
+
+        counters.others().masks += 1;
+
+        assert_eq!(
+            counters.read(),
+            LinkCounters {
+                masks: 1,
+                ..only_promoted
+            }
+        );
     }
 
     #[test]

@@ -153,12 +153,11 @@ impl Registry {
             event,
             side,
         });
-        let (Some(producer), Some(consumer)) = (link.producer.clone(), link.consumer.clone())
-        else {
+        if link.sides().is_none() {
             link.delivery.reason = link.missing();
             return Ok(id);
-        };
-        let Err(error) = self.shared.connect(id, link, &producer, &consumer) else {
+        }
+        let Err(error) = self.shared.connect(id, link) else {
             return Ok(id);
         };
         tracing::warn!(link = %id, ?error, "the two sides were not connected");
@@ -173,7 +172,7 @@ impl Registry {
             .tell(Event::Unregistered { link: id, side });
         // Peers may do anything in their drop: not under the link's lock.
         drop(occupied);
-        drop((removed, producer, consumer));
+        drop(removed);
         Err(match error {
             ConnectError::Refused(source) => RegisterError::Refused { event, source },
             ConnectError::Level(source) => RegisterError::Level { event, source },
@@ -188,11 +187,7 @@ impl Registry {
             return;
         };
         let Some(link) = occupied.body() else { return };
-        let missing = match side {
-            Side::Producer => Reason::NoProducer,
-            Side::Consumer => Reason::NoConsumer,
-        };
-        self.shared.disconnect(id, link, missing);
+        self.shared.disconnect(id, link, side);
         let removed = link.take(side);
         self.shared
             .subscribers
@@ -235,7 +230,7 @@ impl Registry {
             if std::mem::replace(&mut link.masked, true) {
                 return Ok(());
             }
-            link.counters.masks += 1;
+            link.counters.others().masks += 1;
             shared.settle(id, link).inspect_err(|_| link.masked = false)
         })
     }

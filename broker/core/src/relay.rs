@@ -48,7 +48,11 @@ impl Shared {
     pub(crate) fn service(&self, wait: Wait) -> Result<Serviced, ServiceError> {
         let mut done = Serviced::default();
         let mut due = false;
-        let waited = self.poller.wait(wait, |ready| match ready {
+        // Before anything is injected: whoever has seen an interrupt finds its wait counted.
+        let returned = || {
+            self.counts.waits.fetch_add(1, Ordering::Relaxed);
+        };
+        let waited = self.poller.wait(wait, returned, |ready| match ready {
             Ready::Kick => due = true,
             Ready::Source(id) => match self.forward(id) {
                 Forwarded::Nothing => {}
@@ -60,7 +64,6 @@ impl Shared {
             },
             Ready::Resample(id) => self.unmask_after_eoi(id),
         });
-        self.counts.waits.fetch_add(1, Ordering::Relaxed);
         done.events = match waited {
             Ok(events) => events,
             Err(Errno::INTR) => 0,
@@ -101,12 +104,13 @@ impl Shared {
         if count == 0 {
             return Forwarded::Nothing;
         }
-        link.counters.claimed = link.counters.claimed.saturating_add(count);
+        let counters = link.counters.others();
+        counters.claimed = counters.claimed.saturating_add(count);
         let _callbacks = Callbacks::begin();
         self.counts.injections.fetch_add(1, Ordering::Relaxed);
         match consumer.inject() {
             Ok(()) => {
-                link.counters.relayed += 1;
+                link.counters.others().relayed += 1;
                 if self.recover(id, link) {
                     Forwarded::Recovered
                 } else {
@@ -115,11 +119,11 @@ impl Shared {
             }
             Err(error) => {
                 // Said once: a dead VM refuses every one.
-                if link.counters.inject_failures == 0 {
+                if link.counters.others().inject_failures == 0 {
                     tracing::warn!(link = %id, %error, "injection failed");
                     self.subscribers.tell(Event::InjectFailed { link: id });
                 }
-                link.counters.inject_failures += 1;
+                link.counters.others().inject_failures += 1;
                 Forwarded::Nothing
             }
         }
@@ -148,7 +152,7 @@ impl Shared {
             state: DeliveryState::Relay,
             reason: Reason::PromotionPending,
         };
-        self.set_delivery(id, link, pending);
+        self.set_delivery(id, link, &pending);
         true
     }
 

@@ -33,6 +33,13 @@ use crate::reentrancy::Callbacks;
 use crate::shared::Promotion;
 use crate::shared::Shared;
 
+/// Where most links are. Copied from here and not put together on the stack, where reading it whole
+/// would wait for the writes of its parts.
+static BYPASS: Delivery = Delivery {
+    state: DeliveryState::Bypass,
+    reason: Reason::Best,
+};
+
 /// How a bypass attempt ended.
 enum Attempt {
     Done,
@@ -70,7 +77,10 @@ impl Shared {
                 (DeliveryState::Relay, reason)
             }
             Some(Aim::Bypass) => match self.enter_bypass(id, link, defer)? {
-                Attempt::Done => (DeliveryState::Bypass, Reason::Best),
+                Attempt::Done => {
+                    self.set_delivery(id, link, &BYPASS);
+                    return Ok(());
+                }
                 Attempt::Relay(reason) => {
                     self.enter_relay(id, link)?;
                     (DeliveryState::Relay, reason)
@@ -83,7 +93,7 @@ impl Shared {
             },
             Some(Aim::Posted) => (DeliveryState::Posted, self.enter_posted(id, link)?),
         };
-        self.set_delivery(id, link, Delivery { state, reason });
+        self.set_delivery(id, link, &Delivery { state, reason });
         Ok(())
     }
 
@@ -120,7 +130,7 @@ impl Shared {
         joint.fed = true;
         if joint.attached {
             self.detach(id, link)?;
-            link.counters.demotions += 1;
+            link.counters.others().demotions += 1;
         }
         self.unmask_source(id, link)
     }
@@ -169,7 +179,7 @@ impl Shared {
                 && let Err(error) = consumer.inject()
             {
                 tracing::warn!(link = %id, %error, "injection failed");
-                link.counters.inject_failures += 1;
+                link.counters.others().inject_failures += 1;
             }
         }
         self.unmask_source(id, link)?;
@@ -281,7 +291,7 @@ impl Shared {
         // Whoever calls past the eventfd stops before the relay takes over.
         if joint.attached && joint.delivers != delivers {
             self.detach(id, link)?;
-            link.counters.demotions += 1;
+            link.counters.others().demotions += 1;
         }
         if let Some(joint) = &mut link.joint {
             joint.delivers = delivers;

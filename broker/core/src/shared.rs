@@ -40,7 +40,7 @@ pub struct Options {
 /// What the relay did, each call being one system call. Counts are exact once the relay rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RelayCounters {
-    /// Times `epoll_wait` returned.
+    /// Times `epoll_wait` returned, interruptions by a signal or a stop left out.
     pub waits: u64,
     /// Reads of an eventfd.
     pub claims: u64,
@@ -82,9 +82,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Records how the link's interrupts travel from here on, and tells who listens.
-    pub(crate) fn set_delivery(&self, id: LinkId, link: &mut Link, to: Delivery) {
-        let from = std::mem::replace(&mut link.delivery, to);
+    pub(crate) fn set_delivery(&self, id: LinkId, link: &mut Link, to: &Delivery) {
+        let (from, to) = (link.delivery, *to);
         if from != to {
+            link.delivery = to;
             tracing::debug!(link = %id, from = %from.state, to = %to.state, reason = %to.reason);
             self.subscribers
                 .tell(Event::Delivery { link: id, from, to });

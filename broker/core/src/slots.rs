@@ -67,8 +67,8 @@ struct Slot<B> {
 #[derive(Debug)]
 struct Cell<B> {
     generation: u32,
-    /// Whose slot it is, while there is a body.
-    event: EventId,
+    /// Whose slot it is, while there is a body. Ids have 31 bits.
+    event: u32,
     body: Option<B>,
 }
 
@@ -101,13 +101,14 @@ impl<B> SlotTable<B> {
     }
 
     /// Locks the slot of `event`; where there is none, one is taken for what `make` returns.
+    #[inline]
     pub(crate) fn enter(
         &self,
         event: EventId,
         make: impl FnOnce() -> B,
     ) -> Result<Occupied<'_, B>, Full> {
+        let event = u32::try_from(event.0).map_err(|_| Full)?;
         let word = self.word(event).ok_or(Full)?;
-        let mut make = Some(make);
         loop {
             // Acquire: pairs with the Release below, so that the slot's chunk is seen.
             if let Some(slot) = word.load(Ordering::Acquire).checked_sub(1) {
@@ -122,9 +123,6 @@ impl<B> SlotTable<B> {
                 // Vacated since; its index word was cleared before its lock was released.
                 continue;
             }
-            let Some(make_body) = make.take() else {
-                return Err(Full);
-            };
             let slot = self.allocate()?;
             let mut cell = self.cell(slot).ok_or(Full)?;
             // Release: whoever finds the word sees the slot's chunk. The body is seen through the
@@ -132,7 +130,7 @@ impl<B> SlotTable<B> {
             match word.compare_exchange(0, slot + 1, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     cell.event = event;
-                    cell.body = Some(make_body());
+                    cell.body = Some(make());
                     return Ok(Occupied {
                         id: LinkId {
                             slot,
@@ -144,19 +142,20 @@ impl<B> SlotTable<B> {
                 Err(_) => {
                     drop(cell);
                     self.free(slot);
-                    make = Some(make_body);
                 }
             }
         }
     }
 
     /// Locks the slot that `id` names, unless it has been vacated since.
+    #[inline]
     pub(crate) fn lock(&self, id: LinkId) -> Option<Occupied<'_, B>> {
         let cell = self.cell(id.slot)?;
         (cell.generation == id.generation && cell.body.is_some()).then_some(Occupied { id, cell })
     }
 
     /// Empties the slot and hands out what it held.
+    #[inline]
     pub(crate) fn vacate(&self, mut occupied: Occupied<'_, B>) -> Option<B> {
         let body = occupied.cell.body.take();
         occupied.cell.generation = occupied.cell.generation.wrapping_add(1);
@@ -183,8 +182,8 @@ impl<B> SlotTable<B> {
         })
     }
 
-    fn word(&self, event: EventId) -> Option<&AtomicU32> {
-        let at = usize::try_from(event.0).ok()?;
+    fn word(&self, event: u32) -> Option<&AtomicU32> {
+        let at = event as usize;
         let span = INDEX_CHUNKS * WORDS_PER_CHUNK;
         self.index
             .get_or_grow(at / span, || Chunked::new(INDEX_CHUNKS, WORDS_PER_CHUNK))?
@@ -225,7 +224,7 @@ impl<B> SlotTable<B> {
             .get_or_grow(slot as usize, || Slot {
                 cell: Mutex::new(Cell {
                     generation: 1,
-                    event: EventId(0),
+                    event: 0,
                     body: None,
                 }),
                 next_free: AtomicU32::new(NONE),

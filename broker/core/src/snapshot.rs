@@ -43,7 +43,7 @@ impl LinkSnapshot {
             delivery: link.delivery,
             route: link.consumer.as_ref().and_then(|consumer| consumer.route()),
             policy: link.policy,
-            counters: link.counters,
+            counters: link.counters.read(),
         }
     }
 }

@@ -315,7 +315,7 @@ fn answer<T: DeserializeOwned>(
         match frame {
             ServerFrame::Response { id: of, result } if of == id => {
                 let body = result.map_err(ClientError::Refused)?;
-                let body = serde_json::from_value(body).map_err(ClientError::Decode)?;
+                let body = body.read().map_err(ClientError::Decode)?;
                 let fds = packet.fds;
                 return Ok(Reply { body, fds });
             }

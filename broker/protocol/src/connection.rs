@@ -81,9 +81,12 @@ pub enum ReceiveError {
     /// It was longer than a message may be.
     #[error("a message of more than {MAX_MESSAGE} bytes")]
     Oversized,
-    /// Not all its fds arrived.
+    /// Not all its fds arrived: this process has no room for more.
     #[error("fds of a message were cut off")]
-    TruncatedFds,
+    TruncatedFds {
+        /// How long it is; it stands in the buffer.
+        bytes: usize,
+    },
     /// The kernel refused.
     #[error("cannot receive")]
     Socket {
@@ -233,7 +236,9 @@ fn receive<'a>(
         return Err(ReceiveError::Oversized);
     }
     if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(ReceiveError::TruncatedFds);
+        return Err(ReceiveError::TruncatedFds {
+            bytes: received.bytes,
+        });
     }
     if received.bytes == 0 {
         return Err(ReceiveError::Closed);

@@ -11,6 +11,11 @@ use crate::delivery::Route;
 use crate::delivery::State;
 use crate::name::Name;
 
+/// Whether a field says what it says when it is left out.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// One of the two halves of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -95,16 +100,16 @@ pub struct RegisterProducer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<u64>,
     /// Edge or level.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub trigger: Trigger,
     /// The source masks itself with each event.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub automasked: bool,
     /// Whether it can be masked at the source.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub masking: Masking,
     /// Whether it can be told to signal another eventfd.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub switch: ProducerSwitch,
     /// Requester id of a PCI function: bus in bits 15:8, device in 7:3, function in 2:0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -116,7 +121,7 @@ pub struct RegisterProducer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Message>,
     /// It has followed a [`Switch`](crate::Switch) and signals the second fd of the packet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub switched: bool,
 }
 
@@ -154,19 +159,19 @@ pub struct RegisterConsumer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_id: Option<u64>,
     /// What it can do with interrupts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub takes: ConsumerTakes,
     /// Where they go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
     /// It gives an eventfd that is signalled at the guest's EOI.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub resample: bool,
     /// It is bound to a producer's eventfd, by an instruction of an earlier daemon.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub attached: bool,
     /// It is masked.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub masked: bool,
     /// Its place in the claim record, from an earlier [`Registered`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,9 @@
 //! Every request, and what it asks of a connection.
 
 use serde::Serialize;
+use serde::Serializer;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::ser::SerializeStruct;
 use serde_json::value::RawValue;
 
 use crate::batch::Batch;
@@ -10,6 +11,7 @@ use crate::code::ErrorCode;
 use crate::code::WireError;
 use crate::hello::Hello;
 use crate::instruction::Answer;
+use crate::json;
 use crate::object::ConsumerReport;
 use crate::object::RegisterConsumer;
 use crate::object::RegisterProducer;
@@ -63,7 +65,7 @@ pub enum Request {
 struct Batched<'a> {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "json::there")]
     body: Option<&'a RawValue>,
 }
 
@@ -135,6 +137,12 @@ impl Request {
     ///
     /// `unknown-request`, `invalid-field`; in a batch with the index.
     pub fn decode(kind: &str, body: Option<&RawValue>) -> Result<Self, WireError> {
+        if body.is_some_and(|body| json::misplaces_a_list(body.get())) {
+            return Err(WireError::new(
+                ErrorCode::InvalidField,
+                format!("{kind}: a list where an object is expected"),
+            ));
+        }
         let request = match kind {
             "hello" => Self::Hello(read(kind, body)?),
             "register-producer" => Self::RegisterProducer(read(kind, body)?),
@@ -160,45 +168,52 @@ impl Request {
         };
         Ok(request)
     }
+}
 
-    /// The body as it travels.
-    ///
-    /// # Errors
-    ///
-    /// Only what `serde_json` cannot write, which none of the bodies holds.
-    pub fn body(&self) -> Result<Value, serde_json::Error> {
-        match self {
-            Self::Hello(body) => serde_json::to_value(body),
-            Self::RegisterProducer(body) => serde_json::to_value(body),
-            Self::RegisterConsumer(body) => serde_json::to_value(body),
-            Self::Unregister(body) => serde_json::to_value(body),
-            Self::Report(body) => serde_json::to_value(body),
-            Self::Answer(body) => serde_json::to_value(body),
-            Self::Batch(batch) => {
-                let requests: Result<Vec<Value>, _> = batch.requests.iter().map(batched).collect();
-                Ok(serde_json::json!({ "requests": requests? }))
+/// The body of a request on its way.
+#[derive(Debug)]
+pub(crate) struct Body<'a>(pub(crate) &'a Request);
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Request::Hello(body) => body.serialize(serializer),
+            Request::RegisterProducer(body) => body.serialize(serializer),
+            Request::RegisterConsumer(body) => body.serialize(serializer),
+            Request::Unregister(body) => body.serialize(serializer),
+            Request::Report(body) => body.serialize(serializer),
+            Request::Answer(body) => body.serialize(serializer),
+            Request::Batch(batch) => {
+                let mut body = serializer.serialize_struct("Batch", 1)?;
+                body.serialize_field("requests", &Members(&batch.requests))?;
+                body.end()
             }
-            Self::Status | Self::Watch | Self::VgpuList => serde_json::to_value(Done {}),
-            Self::Links(body) => serde_json::to_value(body),
-            Self::Explain(body) => serde_json::to_value(body),
-            Self::SetPath(body) => serde_json::to_value(body),
-            Self::VgpuCreate(body) => serde_json::to_value(body),
-            Self::VgpuDestroy(body) => serde_json::to_value(body),
+            Request::Status | Request::Watch | Request::VgpuList => Done {}.serialize(serializer),
+            Request::Links(body) => body.serialize(serializer),
+            Request::Explain(body) => body.serialize(serializer),
+            Request::SetPath(body) => body.serialize(serializer),
+            Request::VgpuCreate(body) => body.serialize(serializer),
+            Request::VgpuDestroy(body) => body.serialize(serializer),
         }
     }
 }
 
-fn batched(request: &Request) -> Result<Value, serde_json::Error> {
-    #[derive(Serialize)]
-    struct One {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        body: Value,
+/// The requests of a batch on their way.
+struct Members<'a>(&'a [Request]);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct One<'a> {
+            #[serde(rename = "type")]
+            kind: &'static str,
+            body: Body<'a>,
+        }
+        serializer.collect_seq(self.0.iter().map(|request| One {
+            kind: request.kind(),
+            body: Body(request),
+        }))
     }
-    serde_json::to_value(One {
-        kind: request.kind(),
-        body: request.body()?,
-    })
 }
 
 fn invalid(kind: &str, error: &serde_json::Error) -> WireError {

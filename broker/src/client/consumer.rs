@@ -5,6 +5,7 @@
 //! producer's the daemon is out of the path, and may die.
 
 use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use irqbroker_core::Consumer;
@@ -28,9 +29,11 @@ use irqbroker_protocol::Attach;
 use irqbroker_protocol::ConsumerReport;
 use irqbroker_protocol::ConsumerTakes;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::ReasonCode;
 use irqbroker_protocol::RegisterConsumer;
 
 use super::event_fd::move_events;
+use super::event_fd::signal;
 use super::event_fd::take;
 use super::producer::RemoteProducer;
 use super::reason;
@@ -46,8 +49,12 @@ pub(super) struct OwnConsumer {
     /// The producer's eventfd, while it is bound to that.
     pub(super) attached: Option<Token>,
     pub(super) masked: bool,
+    /// Host processors on which the producer's interrupt is best handled.
+    pub(super) affinity: Vec<u32>,
     /// Its place in the claim record.
     pub(super) slot: Option<u32>,
+    /// An interrupt may be in service from now on: events have been anybody's to deliver.
+    delivers: bool,
     /// The link in this process. In this order they are taken apart.
     bound: Option<(ConsumerHandle, ProducerHandle)>,
 }
@@ -74,7 +81,9 @@ impl OwnConsumer {
             resample,
             attached: None,
             masked: false,
+            affinity: Vec::new(),
             slot: None,
+            delivers: false,
             bound: None,
         };
         let own = new.own.clone();
@@ -114,6 +123,14 @@ impl OwnConsumer {
         }
     }
 
+    /// The same with the hint, if one was given.
+    pub(super) fn hint(&self) -> Option<ConsumerReport> {
+        (!self.affinity.is_empty()).then(|| ConsumerReport {
+            affinity: Some(self.affinity.clone()),
+            ..self.report()
+        })
+    }
+
     /// The handle of the link in this process.
     pub(super) fn handle(&self) -> Option<&ConsumerHandle> {
         self.bound.as_ref().map(|(consumer, _)| consumer)
@@ -134,16 +151,19 @@ impl OwnConsumer {
         &mut self,
         registry: &Registry,
         attach: &Attach,
-        event: Token,
+        event: OwnedFd,
     ) -> Result<wire::Delivery, wire::Reason> {
         let producer = RemoteProducer {
             name: attach.producer.to_string(),
             info: info(attach),
         };
         if let Delivers::Relay(why) = self.consumer.answer(&producer.info).delivers {
-            self.detach(registry);
-            return Err(reason::reason(why));
+            return Err(self.decline(registry, reason::reason(why)));
         }
+        let Ok(event) = Token::adopt(event) else {
+            let text = "what came with the instruction is no eventfd";
+            return Err(self.decline(registry, wire::Reason::new(ReasonCode::Declined, text)));
+        };
         self.unbind();
         // Events the daemon has relayed and nobody has taken yet: the new eventfd delivers them, or
         // keeps them where the consumer is masked.
@@ -161,11 +181,21 @@ impl OwnConsumer {
             return Err(refused);
         }
         self.attached = Some(event);
+        self.make_up_for_eoi();
         let delivery = self.delivery().and_then(reason::delivery);
         Ok(delivery.unwrap_or_else(|| wire::Delivery {
             state: wire::State::Bypass,
             reason: reason::reason(Reason::Best),
         }))
+    }
+
+    /// Stays with its own eventfd, or takes it again: the relay brings events from now on.
+    fn decline(&mut self, registry: &Registry, why: wire::Reason) -> wire::Reason {
+        match self.attached {
+            Some(_) => self.detach(registry),
+            None => self.delivers = true,
+        }
+        why
     }
 
     /// Takes its own eventfd again. What stands in the producer's stays there.
@@ -176,6 +206,18 @@ impl OwnConsumer {
         let relayed = self.relayed();
         if let Err(error) = self.bind(registry, own, relayed) {
             tracing::error!(consumer = %self.name, %error, "own eventfd could not be taken again");
+        }
+        self.make_up_for_eoi();
+    }
+
+    /// With the last resample irqfd of a line the kernel forgets the EOI that was to come
+    /// (`irqfd_resampler_shutdown`), and its source would stay masked for good. One unmask too many
+    /// does no harm: a line that is still asserted fires again, another does not.
+    fn make_up_for_eoi(&mut self) {
+        if std::mem::replace(&mut self.delivers, true)
+            && let Some(resample) = &self.resample
+        {
+            signal(resample);
         }
     }
 

@@ -29,7 +29,12 @@ pub(super) fn take(event: impl AsFd) -> u64 {
 /// Moves what stands in one eventfd to another, as one event.
 pub(super) fn move_events(from: impl AsFd, to: impl AsFd) {
     if take(from) > 0 {
-        // Refused only when the counter is full: it is pending then anyway.
-        let _ = rustix::io::write(to, &1u64.to_ne_bytes());
+        signal(to);
     }
+}
+
+/// Adds one event to an eventfd.
+pub(super) fn signal(event: impl AsFd) {
+    // Refused only when the counter is full: it is pending then anyway.
+    let _ = rustix::io::write(event, &1u64.to_ne_bytes());
 }

@@ -6,6 +6,7 @@ use irqbroker_core::MsiMessage;
 use irqbroker_core::Token;
 use irqbroker_protocol as wire;
 use irqbroker_protocol::Answer;
+use irqbroker_protocol::AnswerBody;
 use irqbroker_protocol::Attach;
 use irqbroker_protocol::BatchDone;
 use irqbroker_protocol::Detach;
@@ -22,7 +23,6 @@ use irqbroker_protocol::Side;
 use irqbroker_protocol::Switch;
 use irqbroker_protocol::Welcome;
 use irqbroker_protocol::WireError;
-use serde_json::Value;
 
 use super::event::ClientEvent;
 use super::handle::ControlClient;
@@ -50,8 +50,8 @@ impl ControlClient {
         }
     }
 
-    fn welcome(&mut self, result: Result<Value, WireError>, fds: Vec<OwnedFd>) {
-        let welcome: Welcome = match result.map(serde_json::from_value) {
+    fn welcome(&mut self, result: Result<AnswerBody, WireError>, fds: Vec<OwnedFd>) {
+        let welcome: Welcome = match result.map(|body| body.read()) {
             Ok(Ok(welcome)) => welcome,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the daemon's handshake cannot be read");
@@ -74,9 +74,13 @@ impl ControlClient {
         self.register_all();
     }
 
-    fn batch_answered(&mut self, objects: Vec<(Side, Name)>, result: Result<Value, WireError>) {
+    fn batch_answered(
+        &mut self,
+        objects: Vec<(Side, Name)>,
+        result: Result<AnswerBody, WireError>,
+    ) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        match result.map(serde_json::from_value::<BatchDone>) {
+        match result.map(|body| body.read::<BatchDone>()) {
             Ok(Ok(done)) => {
                 for ((side, name), registered) in objects.into_iter().zip(done.registered) {
                     self.registered(side, &name, &registered);
@@ -92,9 +96,9 @@ impl ControlClient {
         self.all_answered();
     }
 
-    fn one_answered(&mut self, side: Side, name: Name, result: Result<Value, WireError>) {
+    fn one_answered(&mut self, side: Side, name: Name, result: Result<AnswerBody, WireError>) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        match result.map(serde_json::from_value::<Registered>) {
+        match result.map(|body| body.read::<Registered>()) {
             Ok(Ok(registered)) => self.registered(side, &name, &registered),
             Ok(Err(error)) => tracing::warn!(%error, "an answer cannot be read"),
             Err(error) => {
@@ -110,6 +114,10 @@ impl ControlClient {
             && let Some(consumer) = self.consumers.get_mut(name)
         {
             consumer.slot = registered.slot;
+            // No part of a registration.
+            if let Some(hint) = consumer.hint() {
+                self.ask(&Request::Report(hint));
+            }
         }
     }
 
@@ -151,10 +159,9 @@ impl ControlClient {
 
     fn attach(&mut self, attach: &Attach, fd: Option<OwnedFd>) {
         let registry = self.registry.clone();
-        let event = fd.and_then(|fd| Token::of(fd).ok());
-        let attached = match (self.consumers.get_mut(&attach.consumer), event) {
+        let attached = match (self.consumers.get_mut(&attach.consumer), fd) {
             (Some(consumer), Some(event)) => consumer.attach(&registry, attach, event),
-            _ => Err(declined("the consumer has left, or the eventfd is none")),
+            _ => Err(declined("the consumer has left, or no eventfd came")),
         };
         self.note(ClientEvent::Bound {
             name: attach.consumer.clone(),

@@ -15,6 +15,8 @@ use super::error::ControlError;
 use super::handle::CLOCK;
 use super::handle::CONNECTION;
 use super::handle::ControlClient;
+use super::wire::Broken;
+use super::wire::Wire;
 
 /// Packets taken with one call.
 const PACKETS: usize = 64;
@@ -80,12 +82,13 @@ impl ControlClient {
     }
 
     fn serve_connection(&mut self) {
+        let flushed = self.wire.as_mut().map(Wire::flush);
+        if matches!(flushed, Some(Err(Broken))) {
+            self.hear_out();
+            return;
+        }
         for _ in 0..PACKETS {
             let Some(wire) = &mut self.wire else { return };
-            if wire.flush().is_err() {
-                self.hear_out();
-                return;
-            }
             match wire.connection.receive() {
                 Ok(packet) => match ServerFrame::decode(packet.bytes) {
                     Ok(frame) => {

@@ -245,6 +245,11 @@ impl VmDomain {
         route_for(message, device, self.capabilities.destination_ids)
     }
 
+    /// Makes room for `count` leases, as far as the table can have them.
+    pub(crate) fn reserve(&self, count: usize) {
+        self.table().routes.reserve(count);
+    }
+
     /// What keeps this route from having a GSI whatever the table holds.
     pub(crate) fn check_route(&self, route: &MsiRoute) -> Result<(), LeaseError> {
         if self.capabilities.irqchip == IrqchipMode::None {

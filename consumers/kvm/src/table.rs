@@ -95,6 +95,15 @@ impl RouteTable {
         }
     }
 
+    /// Makes room for `count` routes more, as far as the limit leaves any: a table that grows as it is
+    /// filled hashes each route twice over.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        let left = index(Gsi(self.limit)).saturating_sub(self.by_route.len());
+        self.by_route.reserve(count.min(left));
+        let left = index(Gsi(self.limit)).saturating_sub(self.slots.len());
+        self.slots.reserve(count.min(left));
+    }
+
     /// Makes the caller a user of `route`, on the GSI it has or on a new one.
     ///
     /// # Errors

@@ -87,6 +87,7 @@ impl Transaction {
     /// Makes room for `count` calls of [`arm`](Self::arm).
     pub fn reserve(&mut self, count: usize) {
         self.arm.reserve(count);
+        self.domain.reserve(count);
     }
 
     /// Stages a message as `event`'s route.

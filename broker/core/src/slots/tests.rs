@@ -43,12 +43,15 @@ fn event_id_out_of_the_kernels_range_is_refused() {
     let table = SlotTable::<u32>::new();
     table.enter(EventId(1 << 31), || 0).unwrap_err();
     table.enter(EventId((1 << 31) - 1), || 0).unwrap();
+    // One whose low half is an id that could be.
+    table.enter(EventId(1 << 32), || 0).unwrap_err();
     table.enter(EventId(u64::MAX), || 0).unwrap_err();
 }
 
 #[test]
 fn slot_memory_leaves_room_for_a_kibibyte_per_link() {
-    // Three quarters of a link's kibibyte are left to the two sides and their names.
-    let slot = size_of::<Slot<crate::link::Link>>() + size_of::<AtomicU32>();
-    assert!(slot <= 512, "{slot} bytes");
+    // Most of a link's kibibyte is left to the two sides and their names, and a slot is three cache
+    // lines at most: with many links it is memory that an operation waits for.
+    let slot = size_of::<Slot<crate::link::Link>>();
+    assert!(slot <= 3 * 64, "{slot} bytes");
 }

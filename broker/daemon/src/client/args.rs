@@ -47,7 +47,7 @@ pub(super) struct Common {
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = clap::value_parser!(u64).range(1..=MOST_LINKS))]
     pub(super) links: u64,
-    /// Give up after this many seconds
+    /// Give up when nothing has come for this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(super) timeout: Duration,
 }

@@ -31,6 +31,7 @@ use super::args::ConsumeArgs;
 use super::args::rejection;
 use super::counting::Counting;
 use super::pace::Teller;
+use super::pace::Told;
 use super::report::Consumed;
 use crate::guest;
 use crate::output::Output;
@@ -62,7 +63,7 @@ struct Run {
     refused: Option<String>,
 }
 
-/// Takes interrupts until as many as expected came, or the time is over.
+/// Takes interrupts until as many as expected came, or none came for too long.
 ///
 /// # Errors
 ///
@@ -70,13 +71,18 @@ struct Run {
 /// expected.
 pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
     let mut run = Run::new(args)?;
-    let until = Instant::now() + args.common.timeout;
     let teller = Teller::new(&args.common)?;
+    let (mut seen, mut until) = (0, Instant::now() + args.common.timeout);
     while Instant::now() < until {
-        let delivered = run.delivered().into_iter().min().unwrap_or_default();
-        // Over and over: the producer may have come just now.
-        teller.tell(delivered);
-        if delivered >= args.events {
+        let delivered = run.delivered();
+        let sum = delivered.iter().sum();
+        if sum > seen {
+            (seen, until) = (sum, Instant::now() + args.common.timeout);
+        }
+        let delivered = delivered.into_iter().min().unwrap_or_default();
+        // Over and over: the producer may have come just now. The last word has to reach it.
+        let told = teller.tell(delivered);
+        if delivered >= args.events && told == Told::Once {
             break;
         }
         run.serve_for(LOOK)?;

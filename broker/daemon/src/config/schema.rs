@@ -61,6 +61,8 @@ pub(crate) struct Quotas {
     pub(crate) requests_per_second: NonZeroU32,
     /// KiB kept for a connection that does not read.
     pub(crate) backlog_kib: NonZeroU32,
+    /// KiB of one user: what waits for its connections, and what it has registered.
+    pub(crate) memory_kib: NonZeroU32,
 }
 
 /// What a session may ask for.
@@ -138,6 +140,7 @@ impl Default for Quotas {
             fds: limit(65_536),
             requests_per_second: limit(50_000),
             backlog_kib: limit(1024),
+            memory_kib: limit(128 * 1024),
         }
     }
 }

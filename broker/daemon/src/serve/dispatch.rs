@@ -1,9 +1,8 @@
-//! Requests to the state: fds become tokens, answers become bytes.
+//! Requests to the state, alone or as a batch, with the tokens of their fds.
 
 use std::os::fd::OwnedFd;
 
 use irqbroker::Token;
-use irqbroker::TokenError;
 use irqbroker_protocol::Batch;
 use irqbroker_protocol::BatchDone;
 use irqbroker_protocol::Done;
@@ -13,10 +12,10 @@ use irqbroker_protocol::RegisterConsumer;
 use irqbroker_protocol::RegisterProducer;
 use irqbroker_protocol::Registered;
 use irqbroker_protocol::Request;
-use irqbroker_protocol::Side;
 use irqbroker_protocol::WireError;
 use serde::Serialize;
 
+use super::identify::identify;
 use super::state::ConsumerFds;
 use super::state::ProducerFds;
 use super::state::SessionId;
@@ -42,17 +41,20 @@ pub(crate) fn objects(
     request: Request,
     fds: Vec<OwnedFd>,
 ) -> Result<Answered, WireError> {
-    let mut fds = fds.into_iter();
     match request {
-        Request::Batch(batch) => run_batch(state, session, batch, &mut fds).map(Answered::Batch),
+        Request::Batch(batch) => run_batch(state, session, batch, fds).map(Answered::Batch),
         Request::Answer(answer) => {
             state.answer(session, answer)?;
             Ok(Answered::Done(Done {}))
         }
-        one => Ok(match run_one(state, session, one, &mut fds)? {
-            Some(registered) => Answered::Registered(registered),
-            None => Answered::Done(Done {}),
-        }),
+        one => {
+            let tokens = identify(state, std::slice::from_ref(&one), fds);
+            let mut tokens = tokens.map_err(|refused| refused.error)?.into_iter();
+            Ok(match run_one(state, session, one, &mut tokens)? {
+                Some(registered) => Answered::Registered(registered),
+                None => Answered::Done(Done {}),
+            })
+        }
     }
 }
 
@@ -60,7 +62,7 @@ fn run_batch(
     state: &mut State,
     session: SessionId,
     batch: Batch,
-    fds: &mut impl Iterator<Item = OwnedFd>,
+    fds: Vec<OwnedFd>,
 ) -> Result<BatchDone, WireError> {
     let length = batch.requests.len();
     if length > MAX_FDS {
@@ -69,14 +71,19 @@ fn run_batch(
             format!("a batch has at most {MAX_FDS} requests, not {length}"),
         ));
     }
+    let at = |index: usize, error: WireError| WireError {
+        index: Some(index),
+        ..error
+    };
+    let tokens = identify(state, &batch.requests, fds);
+    let tokens = tokens.map_err(|refused| at(refused.index, refused.error))?;
     state.all_or_nothing(|state| {
+        let mut tokens = tokens.into_iter();
         let mut done = BatchDone::default();
         for (index, request) in batch.requests.into_iter().enumerate() {
-            let registered = run_one(state, session, request, fds).map_err(|error| WireError {
-                index: Some(index),
-                ..error
-            })?;
-            done.registered.extend(registered);
+            let registered = run_one(state, session, request, &mut tokens);
+            done.registered
+                .extend(registered.map_err(|error| at(index, error))?);
         }
         Ok(done)
     })
@@ -86,15 +93,15 @@ fn run_one(
     state: &mut State,
     session: SessionId,
     request: Request,
-    fds: &mut impl Iterator<Item = OwnedFd>,
+    tokens: &mut impl Iterator<Item = Token>,
 ) -> Result<Option<Registered>, WireError> {
     match request {
         Request::RegisterProducer(request) => {
-            let fds = producer_fds(state, &request, fds)?;
+            let fds = producer_fds(&request, tokens)?;
             state.register_producer(session, request, fds).map(Some)
         }
         Request::RegisterConsumer(request) => {
-            let fds = consumer_fds(state, &request, fds)?;
+            let fds = consumer_fds(&request, tokens)?;
             state.register_consumer(session, request, fds).map(Some)
         }
         Request::Unregister(request) => state.unregister(session, &request).map(|()| None),
@@ -107,56 +114,36 @@ fn run_one(
 }
 
 fn producer_fds(
-    state: &State,
     request: &RegisterProducer,
-    fds: &mut impl Iterator<Item = OwnedFd>,
+    tokens: &mut impl Iterator<Item = Token>,
 ) -> Result<ProducerFds, WireError> {
-    let known = state.known(Side::Consumer, request.event_id);
     Ok(ProducerFds {
-        event: token(fds.next(), known)?,
+        event: next(tokens)?,
         switched_to: match request.switched {
-            true => Some(token(fds.next(), None)?),
+            true => Some(next(tokens)?),
             false => None,
         },
     })
 }
 
 fn consumer_fds(
-    state: &State,
     request: &RegisterConsumer,
-    fds: &mut impl Iterator<Item = OwnedFd>,
+    tokens: &mut impl Iterator<Item = Token>,
 ) -> Result<ConsumerFds, WireError> {
-    let known = state.known(Side::Producer, request.event_id);
     Ok(ConsumerFds {
-        event: token(fds.next(), known)?,
+        event: next(tokens)?,
         resample: match request.resample {
-            true => Some(token(fds.next(), None)?),
+            true => Some(next(tokens)?),
             false => None,
         },
         attached: match request.attached {
-            true => Some(token(fds.next(), None)?),
+            true => Some(next(tokens)?),
             false => None,
         },
     })
 }
 
-/// The identity of a passed fd. `known` is what the peer says it is: proof is one cheap call.
-fn token(fd: Option<OwnedFd>, known: Option<&Token>) -> Result<Token, WireError> {
-    let fd = fd.ok_or_else(|| WireError::new(ErrorCode::FdCount, "an fd is missing"))?;
-    let token = match known {
-        Some(known) if known.is_same_file(&fd) == Some(true) => Ok(known.clone()),
-        _ => Token::adopt(fd),
-    };
-    token.map_err(|error| {
-        let (code, text) = match &error {
-            TokenError::NotEventfd { .. } => (ErrorCode::NotEventfd, "a passed fd is no eventfd"),
-            TokenError::Semaphore { .. } => (
-                ErrorCode::SemaphoreEventfd,
-                "a passed eventfd was made with EFD_SEMAPHORE",
-            ),
-            _ => (ErrorCode::Internal, "a passed fd cannot be identified"),
-        };
-        tracing::debug!(%error, "fd refused");
-        WireError::new(code, text)
-    })
+fn next(tokens: &mut impl Iterator<Item = Token>) -> Result<Token, WireError> {
+    let missing = || WireError::new(ErrorCode::FdCount, "an fd is missing");
+    tokens.next().ok_or_else(missing)
 }

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use super::hooks::View;
 use super::peer::Backlog;
 use super::peer::OutFd;
-use super::relay::Relay;
+use super::peer::Peer;
 use super::server::Server;
 use super::server::poll_for;
 use super::state::Effect;
@@ -45,7 +45,7 @@ impl Server {
             }
             Effect::StopRelay { link, last } => self.relay.stop(self.epoll.as_fd(), link, last),
             Effect::Recover { link, claims, sink } => {
-                if Relay::recover(&claims, &sink) {
+                if self.relay.recover(link, &claims, &sink) {
                     self.tally.recovered += 1;
                     self.tell_watchers(EventKind::Recovered { link });
                 }
@@ -110,27 +110,23 @@ impl Server {
 
     /// Sends a message, or keeps it for a peer that does not read yet.
     pub(super) fn send(&mut self, id: u64, bytes: Vec<u8>, fds: Vec<OutFd>) {
-        let limit = self.options.quotas.backlog_bytes;
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        let backlog = peer.send(bytes, fds, limit);
-        self.after_send(id, backlog);
+        self.move_out(id, |peer, limit| peer.send(bytes, fds, limit));
     }
 
     /// Sends what was kept for a peer.
     pub(super) fn flush(&mut self, id: u64) {
-        let limit = self.options.quotas.backlog_bytes;
-        if let Some(peer) = self.peers.get_mut(&id) {
-            let backlog = peer.flush(limit);
-            self.after_send(id, backlog);
-        }
+        self.move_out(id, Peer::flush);
     }
 
-    fn after_send(&mut self, id: u64, backlog: Backlog) {
+    /// Has a peer send, within what may wait for it and for all of its uid.
+    fn move_out(&mut self, id: u64, send: impl FnOnce(&mut Peer, usize) -> Backlog) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        let before = peer.backlog_bytes();
+        let room = self.state.room(peer.uid).saturating_add(before);
+        let backlog = send(peer, self.options.quotas.backlog_bytes.min(room));
+        self.state.waits(peer.uid, before, peer.backlog_bytes());
         let waits = backlog == Backlog::Waiting;
         let polled = poll_for(&self.epoll, id, peer, waits);
         if backlog == Backlog::Over || polled.is_err() {

@@ -80,9 +80,14 @@ impl Peer {
 
     /// Sends, or keeps what the peer does not read yet.
     pub(crate) fn send(&mut self, bytes: Vec<u8>, fds: Vec<OutFd>, limit: usize) -> Backlog {
+        let waited = self.has_backlog();
         self.out_bytes += bytes.len();
         self.out.push_back(Out { bytes, fds });
-        self.flush(limit)
+        // There was no room, and whoever polls for it has not seen any.
+        match waited && self.out_bytes <= limit {
+            true => Backlog::Waiting,
+            false => self.flush(limit),
+        }
     }
 
     /// Sends what was kept.

@@ -30,7 +30,7 @@ const BACKLOG: i32 = 128;
 pub(crate) struct ControlSocket {
     listener: OwnedFd,
     path: PathBuf,
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// A socket's file, to be removed.
@@ -57,8 +57,13 @@ impl ControlSocket {
         Ok(Self {
             listener,
             path,
-            _file: None,
+            file: None,
         })
+    }
+
+    /// Whether its file is the daemon's own, with the bits it chose.
+    pub(crate) fn is_own(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Listens at `path`, whose permission bits are to be `mode`.
@@ -82,7 +87,7 @@ impl ControlSocket {
         let socket = Self {
             listener,
             path: path.to_owned(),
-            _file: Some(SocketFile {
+            file: Some(SocketFile {
                 path: path.to_owned(),
                 _lock: lock,
             }),

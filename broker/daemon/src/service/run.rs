@@ -79,6 +79,9 @@ fn serve(args: &ServeArgs, loaded: Loaded, detail: Detail, output: &Output) -> a
     let notifier = Rc::new(notifier.context("cannot reach the service manager")?);
     // The control socket first: who has it is the daemon, and may look after the vGPUs.
     let socket = control_socket(&config, &options.policy, own)?;
+    let closed = socket.is_own()
+        && config.control.mode.bits().is_none()
+        && !options.policy.admits_others(own);
     let mut hooks = Hooks::default();
     let hosting = match config.vgpu.max_devices {
         0 => None,
@@ -121,6 +124,7 @@ fn serve(args: &ServeArgs, loaded: Loaded, detail: Detail, output: &Output) -> a
         args: args.clone(),
         config,
         own,
+        closed,
         log,
         metrics_links,
         hosting,

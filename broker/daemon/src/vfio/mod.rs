@@ -2,6 +2,7 @@
 mod args;
 mod device;
 mod irq;
+mod patience;
 mod plane;
 mod probe;
 mod region;
@@ -9,4 +10,5 @@ mod report;
 mod same_pixels;
 
 pub(crate) use args::VfioArgs;
+pub(crate) use patience::patient;
 pub(crate) use probe::run;

@@ -2,7 +2,6 @@
 
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio_user::Client;
-use irqbroker_vfio_user::ClientOptions;
 
 use super::VfioArgs;
 use super::args::ProbeArgs;
@@ -10,6 +9,7 @@ use super::args::Target;
 use super::args::VfioCommand;
 use super::device::DeviceRow;
 use super::irq::IrqRow;
+use super::patience::patient;
 use super::plane::PlaneRow;
 use super::region::RegionRow;
 use super::report::ProbeReport;
@@ -37,7 +37,7 @@ fn probe(args: &ProbeArgs, output: &Output) -> anyhow::Result<()> {
             ask(&opened.name, &node, &*opened.device)?
         }
         Target::Socket(path) => {
-            let client = Client::connect(path, ClientOptions::default())?;
+            let client = Client::connect(path, patient())?;
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             ask(&name, &path.display().to_string(), &client)?
         }

@@ -29,7 +29,7 @@ use crate::table::Align;
 use crate::table::Table;
 
 /// How long a host may take to start or to end: a hundred times what it takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The report of `irqbroker vgpu list`.
 #[derive(Debug, Serialize)]

@@ -7,6 +7,7 @@ mod screenshot;
 mod serve;
 mod sockets;
 mod types;
+mod views;
 mod vnc;
 
 pub(crate) use args::VgpuArgs;

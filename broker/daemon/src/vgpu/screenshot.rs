@@ -8,7 +8,6 @@ use anyhow::bail;
 use irqbroker::vgpu::HeadId;
 use irqbroker_display::screenshot;
 use irqbroker_vfio_user::Client;
-use irqbroker_vfio_user::ClientOptions;
 use serde::Serialize;
 
 use super::args::ScreenshotArgs;
@@ -16,6 +15,7 @@ use super::hosted;
 use super::sockets;
 use crate::operator::ControlArgs;
 use crate::output::Output;
+use crate::vfio::patient;
 
 /// The report of `irqbroker vgpu screenshot`.
 #[derive(Debug, Serialize)]
@@ -33,7 +33,7 @@ struct Saved {
 /// Nobody serves the head, it shows nothing, or the file could not be written.
 pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> {
     let socket = sockets::of_head(&server(args)?, HeadId(args.head));
-    let client = Client::connect(&socket, ClientOptions::default())?;
+    let client = Client::connect(&socket, patient())?;
     let picture = screenshot(&client)?;
     std::fs::write(&args.file, picture.to_png()?)
         .with_context(|| format!("cannot write {}", args.file.display()))?;

@@ -38,8 +38,9 @@ use super::table::Budget;
 use super::table::Table;
 use crate::config::Vgpu;
 
-/// How long the spawner may take to look at what is there: a hundred times what it does.
-const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long the spawner may take to look at what is there, on a machine that keeps it from running too:
+/// a thousand times what it does.
+const START_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of a socket's path besides the run directory: `/UUID.sock.head15`.
 const SOCKET_NAME: usize = 1 + 36 + ".sock.head15".len();
 /// What a socket's path may have (`unix(7)`).

@@ -21,24 +21,34 @@ mod latency;
 mod need;
 mod operator;
 mod operator_input;
+mod peer;
 mod quotas;
 mod refusals;
 mod report;
 mod serve;
+mod serve_contract;
 mod serve_death;
 mod serve_flood;
+mod serve_hostile;
 mod serve_input;
+mod serve_level;
 mod serve_life;
+mod serve_masks;
 mod serve_moves;
 mod serve_peers;
+mod serve_python;
 mod serve_rig;
+mod serve_users;
 mod service;
 mod set_path;
 mod silent_daemon;
 mod terminal;
 mod vgpu;
 mod vgpu_clients;
+mod vgpu_crowd;
+mod vgpu_life;
 mod viewer;
+mod vmm;
 mod vnc;
 mod watch;
 
@@ -48,8 +58,12 @@ use libtest_mimic::Arguments;
 use libtest_mimic::Trial;
 
 fn main() -> ExitCode {
+    if let Some(ended) = vmm::in_this_process() {
+        return ended;
+    }
     let mut arguments = Arguments::from_args();
-    // Side by side, the spinning device of one story would make the vblanks of another late.
+    // Side by side, the spinning device of one story would make the vblanks of another late, and a
+    // process that one starts would have the sockets of another until it runs its own program.
     arguments.test_threads.get_or_insert(1);
     let stories: Vec<Trial> = [
         activation::stories(),
@@ -64,6 +78,8 @@ fn main() -> ExitCode {
         refusals::stories(),
         vgpu::stories(),
         vgpu_clients::stories(),
+        vgpu_crowd::stories(),
+        vgpu_life::stories(),
         vnc::stories(),
         operator::stories(),
         operator_input::stories(),
@@ -76,12 +92,18 @@ fn main() -> ExitCode {
         hosting::stories(),
         hosting_failure::stories(),
         serve::stories(),
+        serve_contract::stories(),
         serve_death::stories(),
         serve_flood::stories(),
+        serve_hostile::stories(),
         serve_input::stories(),
+        serve_level::stories(),
         serve_life::stories(),
+        serve_masks::stories(),
         serve_moves::stories(),
         serve_peers::stories(),
+        serve_python::stories(),
+        serve_users::stories(),
     ]
     .into_iter()
     .flatten()

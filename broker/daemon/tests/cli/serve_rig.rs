@@ -36,21 +36,48 @@ use rustix::process::Signal;
 use crate::command::fresh_path;
 use crate::command::irqbroker;
 
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything takes on a busy machine; only what is broken takes so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running daemon; it ends with the story.
 pub(crate) struct Daemon {
     process: Child,
     pub(crate) socket: String,
+    settings: &'static [&'static str],
 }
 
 impl Daemon {
     /// Starts one on a socket of this name, and waits until it listens.
     pub(crate) fn start(name: &str) -> anyhow::Result<Self> {
+        Self::start_with(name, &[])
+    }
+
+    /// The same, with settings of its own, `KEY=VALUE`.
+    pub(crate) fn start_with(
+        name: &str,
+        settings: &'static [&'static str],
+    ) -> anyhow::Result<Self> {
         let socket = fresh_path(name)?;
-        let process = spawn(&socket)?;
-        Ok(Self { process, socket })
+        let process = spawn(&socket, settings)?;
+        Ok(Self {
+            process,
+            socket,
+            settings,
+        })
+    }
+
+    /// Starts one that may have so many files open.
+    pub(crate) fn start_with_files(name: &str, files: usize) -> anyhow::Result<Self> {
+        let socket = fresh_path(name)?;
+        let mut command = std::process::Command::new("sh");
+        let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_irqbroker")]);
+        let process = spawn_as(command, &socket, &[])?;
+        Ok(Self {
+            process,
+            socket,
+            settings: &[],
+        })
     }
 
     /// Ends it without a chance to tidy up, and waits until it is gone.
@@ -62,14 +89,19 @@ impl Daemon {
 
     /// Starts it again on the same socket.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = spawn(&self.socket)?;
+        self.process = spawn(&self.socket, self.settings)?;
         Ok(())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_child(&self.process);
+        Ok(rustix::process::kill_process(pid, signal)?)
     }
 
     /// Sends it a signal and waits for its end.
     pub(crate) fn end(&mut self, signal: Signal) -> anyhow::Result<Option<i32>> {
-        let pid = Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, signal)?;
+        self.signal(signal)?;
         Ok(self.process.wait()?.code())
     }
 
@@ -96,6 +128,24 @@ impl Daemon {
         let line = line.with_context(|| format!("no {key}"))?;
         let number = line.trim_start_matches(':').split_whitespace().next();
         Ok(number.context("no number")?.parse()?)
+    }
+
+    /// Leaves it no number for another fd.
+    pub(crate) fn limit_fds(&self) -> anyhow::Result<()> {
+        let mut open = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))? {
+            let number: u64 = entry?.file_name().to_string_lossy().parse()?;
+            open.push(number);
+        }
+        let free = (0..).find(|number| !open.contains(number));
+        let pid = Pid::from_child(&self.process);
+        let nofile = rustix::process::Resource::Nofile;
+        let limit = rustix::process::Rlimit {
+            current: free,
+            ..rustix::process::getrlimit(nofile)
+        };
+        rustix::process::prlimit(Some(pid), nofile, limit)?;
+        Ok(())
     }
 
     /// Fds it has open.
@@ -134,13 +184,22 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(socket: &str) -> anyhow::Result<Child> {
-    let mut process = irqbroker()
+fn spawn(socket: &str, settings: &[&str]) -> anyhow::Result<Child> {
+    spawn_as(irqbroker(), socket, settings)
+}
+
+fn spawn_as(
+    mut command: std::process::Command,
+    socket: &str,
+    settings: &[&str],
+) -> anyhow::Result<Child> {
+    let mut process = command
         .args(["serve", "--json", "--socket", socket])
         // What is hosted outlives the daemon, and has stories of its own.
         .args(["--set", "vgpu.max_devices=0"])
         // A system call that is not listed ends the daemon and so fails the story.
         .args(["--set", "sandbox.on_violation=kill"])
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;

@@ -92,6 +92,79 @@ fn request_that_is_encoded_is_decoded_as_it_was() {
     }
 }
 
+/// A batch of `count` registrations and withdrawals.
+fn long_batch(count: usize) -> Request {
+    let requests = (0..count).map(|at| match at % 2 {
+        0 => Request::RegisterProducer(RegisterProducer {
+            event_id: Some(7),
+            ..RegisterProducer::edge(name(&format!("p.{at}")))
+        }),
+        _ => Request::Unregister(Unregister {
+            side: Side::Producer,
+            name: name("p"),
+        }),
+    });
+    Request::Batch(Batch {
+        requests: requests.collect(),
+    })
+}
+
+#[test]
+fn long_batch_is_read_in_one_pass_as_it_was() {
+    let request = long_batch(20);
+    let bytes = ClientFrame::encode(6, &request).unwrap();
+    let frame = decode_batch(&bytes).unwrap();
+    assert_eq!((frame.id, frame.request.unwrap()), (6, request));
+}
+
+/// However long a packet is, and whatever the order of its fields: it is judged alike.
+#[test]
+fn mutated_long_batches_mean_the_same_read_either_way() {
+    let mut random = fastrand::Rng::with_seed(0x253);
+    let seed = ClientFrame::encode(1, &long_batch(20)).unwrap();
+    let mut read = 0;
+    for _ in 0..20 * MUTATIONS {
+        let mut bytes = seed.clone();
+        let at = random.usize(..bytes.len());
+        match random.u8(..3) {
+            0 => bytes[at] = random.u8(..),
+            1 => bytes[at] = *random.choice(br#"{}[]",:0e-"#).unwrap(),
+            _ => drop(bytes.remove(at)),
+        }
+        if let Some(frame) = decode_batch(&bytes) {
+            read += 1;
+            assert_eq!(RequestFrame::decode_any(&bytes).unwrap(), frame);
+        }
+    }
+    // A letter of a name, a digit: the packet is as usual as before.
+    assert!(read > MUTATIONS / 4, "{read}");
+}
+
+#[test]
+fn long_batch_with_a_body_before_its_type_is_read_all_the_same() {
+    let one = r#"{"body":{"side":"producer","name":"p"},"type":"unregister"}"#;
+    let all = vec![one; 20].join(",");
+    let packet = format!(r#"{{"id":1,"type":"batch","body":{{"requests":[{all}]}}}}"#);
+    assert!(decode_batch(packet.as_bytes()).is_none());
+    let frame = RequestFrame::decode(packet.as_bytes()).unwrap();
+    assert!(matches!(frame.request, Ok(Request::Batch(batch)) if batch.requests.len() == 20));
+}
+
+#[test]
+fn refused_request_of_a_long_batch_has_its_place() {
+    let mut bytes = ClientFrame::encode(1, &long_batch(20)).unwrap();
+    // The name of the fourth withdrawal, at 7: `p` becomes a blank.
+    let text = String::from_utf8(bytes).unwrap();
+    let at = text.match_indices(r#""name":"p""#).nth(3).unwrap().0;
+    bytes = text.into_bytes();
+    bytes[at + 8] = b' ';
+    let error = RequestFrame::decode(&bytes).unwrap().request.unwrap_err();
+    assert_eq!(
+        (error.code, error.index),
+        (ErrorCode::InvalidField, Some(7))
+    );
+}
+
 #[test]
 fn fd_count_of_a_batch_is_the_sum_of_its_requests() {
     let counts: Vec<usize> = requests().iter().map(FdCount::fd_count).collect();
@@ -118,6 +191,18 @@ fn decode_of_a_wrong_body_keeps_the_number_and_names_the_code() {
             r#"{"id":5,"type":"batch","body":{"requests":[{"type":"batch"}]}}"#,
             ErrorCode::InvalidField,
         ),
+        (
+            r#"{"id":5,"type":"batch","body":{"requests":[["unregister",{}]]}}"#,
+            ErrorCode::InvalidField,
+        ),
+        (
+            r#"{"id":5,"type":"batch","body":{"requests":[{"type":"unregister","body":null}]}}"#,
+            ErrorCode::InvalidField,
+        ),
+        (
+            r#"{"id":5,"type":"register-producer","body":{"name":"a","message":[1,2]}}"#,
+            ErrorCode::InvalidField,
+        ),
     ] {
         let frame = RequestFrame::decode(packet.as_bytes()).unwrap();
         assert_eq!(frame.id, 5);
@@ -133,6 +218,10 @@ fn decode_of_no_envelope_is_malformed() {
         "{}",
         r#"{"id":-1,"type":"status"}"#,
         r#"{"id":1,"type":"status","x":0}"#,
+        r#"[7,"status",null]"#,
+        r#"[8,"explain",["zz"]]"#,
+        r#"{"id":9,"type":"unregister","body":["producer","p"]}"#,
+        r#"{"id":9,"type":"status","body":null}"#,
     ] {
         let error = RequestFrame::decode(packet.as_bytes()).unwrap_err();
         assert_eq!(error.code, ErrorCode::MalformedMessage, "{packet}");
@@ -142,12 +231,14 @@ fn decode_of_no_envelope_is_malformed() {
 #[test]
 fn server_frame_of_each_form_is_decoded_as_it_was() {
     let ok = ServerFrame::encode_ok(3, &ListLinks { after: 1 }).unwrap();
-    let value = serde_json::json!({ "after": 1 });
-    let result = Ok(value);
-    assert_eq!(
-        ServerFrame::decode(&ok).unwrap(),
-        ServerFrame::Response { id: 3, result }
-    );
+    let ServerFrame::Response {
+        id: 3,
+        result: Ok(body),
+    } = ServerFrame::decode(&ok).unwrap()
+    else {
+        panic!("no answer to request 3");
+    };
+    assert_eq!(body.read::<ListLinks>().unwrap(), ListLinks { after: 1 });
 
     let refusal = WireError::new(ErrorCode::UnknownLink, "none");
     let error = ServerFrame::encode_error(4, &refusal).unwrap();
@@ -202,6 +293,7 @@ fn mutated_packets_are_refused_or_say_the_same_again() {
             if let Ok(RequestFrame {
                 id,
                 request: Ok(request),
+                ..
             }) = RequestFrame::decode(&bytes)
             {
                 let again = ClientFrame::encode(id, &request).unwrap();

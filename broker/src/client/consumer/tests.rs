@@ -1,6 +1,8 @@
 use super::*;
 
+use irqbroker_core::Gsi;
 use irqbroker_core::MsiMessage;
+use irqbroker_core::Vector;
 use irqbroker_kvm::DestinationIds;
 use irqbroker_kvm::EmbedderRoutes;
 use irqbroker_kvm::KvmErrno;
@@ -21,6 +23,14 @@ const MESSAGE: MsiMessage = MsiMessage {
 
 /// EBUSY: another irqfd holds the eventfd.
 const BUSY: KvmErrno = KvmErrno(16);
+
+/// A pin the guest has programmed for a level.
+const PIN: Gsi = Gsi(20);
+const PIN_VECTOR: Vector = Vector(0x61);
+
+/// Signals of an EOI: KVM makes one for each resample irqfd of the line, and a pin that is bound has
+/// two.
+const SIGNALS: u64 = 2;
 
 struct Rig {
     vm: Arc<SimVm>,
@@ -45,17 +55,56 @@ impl Rig {
         }
     }
 
+    /// With a level line in place of a message.
+    fn level() -> Self {
+        let vm = SimHost::default().vm(VmShape::PC);
+        vm.program_pin(PIN.0, PIN_VECTOR, Trigger::Level);
+        let seam: Arc<SimVm> = Arc::clone(&vm);
+        let domain = VmDomain::new(seam, EmbedderRoutes::pc_pins(), DestinationIds::Bits8).unwrap();
+        let registry = Registry::new().unwrap();
+        let names = (Name::new("c").unwrap(), Some(Name::new("l").unwrap()));
+        let own = fresh().unwrap().unwrap();
+        let pin = domain.pin("pin", PIN).unwrap();
+        let consumer = OwnConsumer::new(&registry, names, own, pin).unwrap();
+        Self {
+            vm,
+            registry,
+            consumer,
+        }
+    }
+
+    /// Interrupts the pin has delivered.
+    fn pin_delivered(&self) -> u64 {
+        self.vm.pump();
+        self.vm.delivered(PIN_VECTOR)
+    }
+
+    /// The guest ends the pin's interrupt; how often the resample event is signalled.
+    fn unmasks_after_eoi(&self) -> u64 {
+        self.vm.eoi(PIN);
+        self.unmasks()
+    }
+
+    fn unmasks(&self) -> u64 {
+        take(self.consumer.resample.as_ref().unwrap())
+    }
+
     fn attach(&mut self, event: &Token) -> Result<wire::Delivery, wire::Reason> {
+        let level = self.consumer.resample.is_some();
         let attach = Attach {
             instruction: InstructionId(1),
             consumer: Name::new("c").unwrap(),
             producer: Name::new("p").unwrap(),
-            trigger: wire::Trigger::Edge,
-            automasked: false,
+            trigger: match level {
+                true => wire::Trigger::Level,
+                false => wire::Trigger::Edge,
+            },
+            automasked: level,
             source_id: None,
             host_irq: None,
         };
-        self.consumer.attach(&self.registry, &attach, event.clone())
+        let event = event.as_fd().try_clone_to_owned().unwrap();
+        self.consumer.attach(&self.registry, &attach, event)
     }
 
     fn mask(&mut self) {
@@ -82,10 +131,6 @@ impl Rig {
     }
 }
 
-fn signal(event: &Token) {
-    rustix::io::write(event, &1u64.to_ne_bytes()).unwrap();
-}
-
 #[test]
 fn attach_delivers_what_stood_in_the_producers_eventfd_once() {
     let (mut rig, source) = (Rig::new(), fresh().unwrap().unwrap());
@@ -108,7 +153,7 @@ fn detach_leaves_later_events_to_the_relay_and_takes_its_own_eventfd() {
     rig.consumer.detach(&rig.registry);
     signal(&source);
     assert_eq!(rig.delivered(), 0);
-    signal(&rig.consumer.own.clone());
+    signal(&rig.consumer.own);
     assert_eq!(rig.delivered(), 1);
 }
 
@@ -117,7 +162,7 @@ fn mask_holds_across_attach_and_detach_and_keeps_every_event() {
     let (mut rig, source) = (Rig::new(), fresh().unwrap().unwrap());
     rig.mask();
     // Relayed while masked: it waits in the consumer's own eventfd.
-    signal(&rig.consumer.own.clone());
+    signal(&rig.consumer.own);
     rig.attach(&source).unwrap();
     assert_eq!(rig.delivered(), 0);
     rig.unmask();
@@ -137,7 +182,7 @@ fn attach_that_the_kernel_refuses_is_declined_and_changes_nothing() {
     let reason = rig.attach(&source).unwrap_err();
     assert_eq!(reason.code, ReasonCode::AttachRefused);
     assert!(rig.consumer.attached.is_none());
-    signal(&rig.consumer.own.clone());
+    signal(&rig.consumer.own);
     assert_eq!(rig.delivered(), 1);
     signal(&source);
     assert_eq!(rig.delivered(), 1);
@@ -153,4 +198,38 @@ fn attach_to_another_producer_lets_go_of_the_first() {
     signal(&second);
     assert_eq!(rig.delivered(), 1);
     assert_eq!(first.pending().unwrap(), 1);
+}
+
+#[test]
+fn attached_line_unmasks_its_source_after_each_eoi() {
+    let (mut rig, source) = (Rig::level(), fresh().unwrap().unwrap());
+    let delivery = rig.attach(&source).unwrap();
+    assert_eq!(delivery.state, wire::State::Bypass);
+    assert_eq!(rig.unmasks(), 0, "nothing has been in service");
+    for round in 1..4 {
+        signal(&source);
+        assert_eq!((rig.pin_delivered(), rig.unmasks()), (round, 0));
+        assert_eq!(rig.unmasks_after_eoi(), SIGNALS);
+    }
+}
+
+#[test]
+fn line_that_moves_while_it_is_served_unmasks_its_source_all_the_same() {
+    let (mut rig, source) = (Rig::level(), fresh().unwrap().unwrap());
+    rig.attach(&source).unwrap();
+    signal(&source);
+    assert_eq!(rig.pin_delivered(), 1);
+    // The EOI comes while nothing is bound for all anybody knows: it is not waited for.
+    rig.consumer.detach(&rig.registry);
+    assert_eq!(rig.unmasks(), 1);
+    rig.unmasks_after_eoi();
+    // Relayed, as the daemon does, and back.
+    signal(&rig.consumer.own);
+    assert_eq!(rig.pin_delivered(), 2);
+    rig.attach(&source).unwrap();
+    assert_eq!(rig.unmasks(), 1);
+    rig.unmasks_after_eoi();
+    signal(&source);
+    assert_eq!(rig.pin_delivered(), 3);
+    assert_eq!(rig.unmasks_after_eoi(), SIGNALS);
 }

@@ -45,6 +45,22 @@ fn take_of_equal_routes_shares_a_gsi() {
 }
 
 #[test]
+fn reserve_makes_room_once_and_for_no_more_than_the_table_can_have() {
+    let mut table = table();
+    table.reserve(100);
+    let room = table.by_route.capacity();
+    for vector in 0..100 {
+        table.take(route(vector)).unwrap();
+    }
+    assert_eq!(table.by_route.capacity(), room);
+
+    table.reserve(usize::MAX);
+
+    assert!(table.slots.capacity() <= 2 * 4096);
+    assert!(table.by_route.capacity() <= 2 * 4096);
+}
+
+#[test]
 fn take_skips_the_embedders_gsis() {
     let mut table = RouteTable::new(4096, EmbedderRoutes::reserved(24));
     assert_eq!(table.take(route(1)).unwrap(), Gsi(24));

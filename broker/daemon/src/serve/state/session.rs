@@ -14,10 +14,15 @@ use super::effect::Effect;
 use super::link::Key;
 use super::link::Link;
 use crate::serve::claim_fd::ClaimRecord;
+use crate::serve::fd_limit::FDS_OF_A_CONNECTION;
+use crate::serve::partners::Partners;
 
 /// The number of a connection in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
+
+/// What an object counts for: more than it takes with its half of the link and of the index.
+pub(crate) const OBJECT_BYTES: usize = 1024;
 
 /// How much one uid, and one connection, may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +34,15 @@ pub(crate) struct Quotas {
     /// Fds held for one uid: one for each object, and one for a resample event, an attached or a
     /// switched one.
     pub(crate) fds: usize,
+    /// Fds of all uids together, with those of their connections.
+    pub(crate) all_fds: usize,
     /// Requests a second of one uid, and the burst that is let through.
     pub(crate) requests_per_second: u32,
     /// Bytes kept for a peer that does not read.
     pub(crate) backlog_bytes: usize,
+    /// Bytes for one uid: what is kept for its connections, and [`OBJECT_BYTES`] for each of its
+    /// objects.
+    pub(crate) memory_bytes: usize,
     /// Longest time objects outlive their connection, in milliseconds.
     pub(crate) linger_ms: u32,
 }
@@ -43,8 +53,10 @@ impl Default for Quotas {
             connections: 256,
             objects: 16 * 1024,
             fds: 64 * 1024,
+            all_fds: usize::MAX,
             requests_per_second: 50_000,
             backlog_bytes: 1024 * 1024,
+            memory_bytes: 128 * 1024 * 1024,
             linger_ms: 30_000,
         }
     }
@@ -102,17 +114,23 @@ pub(crate) struct Holdings {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) quotas: Quotas,
+    /// Whose objects may meet by name.
+    pub(crate) partners: Partners,
+    /// Connections there are, with those that have not shaken hands.
+    pub(crate) connections: usize,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) last_link: u64,
     /// Derived: links by what they are found by.
     pub(crate) keys: HashMap<Key, u64>,
-    /// Derived: links by the names of their sides.
-    pub(crate) names: HashMap<(Side, Name), u64>,
+    /// Derived: links by the names of their sides, which are their users' own.
+    pub(crate) names: HashMap<(u32, Side, Name), u64>,
     /// Derived: links by the eventfds of their sides.
     pub(crate) events: HashMap<(Side, u64), u64>,
     /// Derived: what each uid holds.
     pub(crate) holdings: HashMap<u32, Holdings>,
+    /// Bytes of messages that wait for the connections of each uid, as the server says.
+    pub(crate) waiting: HashMap<u32, usize>,
     /// Derived: sides whose connection has closed, by when they are withdrawn.
     pub(crate) lingering: BTreeSet<(u64, u64, Side)>,
     /// What links were before the request under way changed them.
@@ -121,9 +139,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(quotas: Quotas) -> Self {
+    pub(crate) fn new(quotas: Quotas, partners: Partners) -> Self {
         Self {
             quotas,
+            partners,
+            connections: 0,
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
             last_link: 0,
@@ -131,9 +151,33 @@ impl State {
             names: HashMap::new(),
             events: HashMap::new(),
             holdings: HashMap::new(),
+            waiting: HashMap::new(),
             lingering: BTreeSet::new(),
             journal: None,
             effects: Vec::new(),
+        }
+    }
+
+    /// Fds that all connections and their objects take, as far as they are counted.
+    pub(crate) fn fds_taken(&self) -> usize {
+        let held: usize = self.holdings.values().map(|one| one.fds).sum();
+        held + self.connections * FDS_OF_A_CONNECTION
+    }
+
+    /// Bytes that `uid` may still have the daemon keep.
+    pub(crate) fn room(&self, uid: u32) -> usize {
+        let objects = self.holdings.get(&uid).map_or(0, |one| one.objects);
+        let waiting = self.waiting.get(&uid).copied().unwrap_or(0);
+        let used = objects.saturating_mul(OBJECT_BYTES).saturating_add(waiting);
+        self.quotas.memory_bytes.saturating_sub(used)
+    }
+
+    /// What waits for the connections of `uid` has become more or less.
+    pub(crate) fn waits(&mut self, uid: u32, before: usize, now: usize) {
+        let waiting = self.waiting.entry(uid).or_default();
+        *waiting = (*waiting + now).saturating_sub(before);
+        if *waiting == 0 {
+            self.waiting.remove(&uid);
         }
     }
 
