@@ -1,20 +1,26 @@
 //! What it costs to show a head: a display that is told, beside one that looks every 30 ms.
 //!
-//! A vGPU of type medium (1280x800, 60 Hz) shows the test card. Three ways to look at it, one after
-//! another in rounds and each time in another order, so that none takes a core from another:
+//! A vGPU of type medium (1280x800, 60 Hz) has a guest that flips between three finished pictures that
+//! have no pixel in common, by a register write as soon as it is told of the flip before. Ways to look
+//! at it, one after another in rounds and each time in another order, so that none takes a core from
+//! another:
 //!
 //! * `told`: a `Display`, bound to the refresh event
 //! * `poller`: looks every 30 ms and compares, as VMMs do today
 //! * `viewer`: a VNC viewer of raw pixels, on a server with a thread of its own
+//! * `floor`: no display at all: a thread that sleeps to the same cadence writes an eventfd, another
+//!   one that waits for it copies as many bytes as the picture has
 //!
-//! First while the card moves, then while it stands still. Latency is from the vblank from which on
-//! a flip is shown, by the head's cadence, to the picture fetched (`told`, `poller`: looked at), or
-//! to its last byte read by the viewer. `woken` is the part of it until the display or the poller
-//! was running: the lateness of timers, threads and cores. `fetch` is the rest.
+//! First while the guest flips, then a `Display` while the test card moves, then all while nothing
+//! does. Latency is from the vblank from which on a flip is shown, by the head's cadence, to the picture
+//! fetched (`told`, `poller`: looked at), or to its last byte read by the viewer. `woken` is the part of
+//! it until the display, the poller or the copier was running: the lateness of timers, threads and
+//! cores. `fetch` is the rest. `taken` and `flips` are the pictures that differed from the one before and
+//! the flips of the same time, from the first one taken on.
 //!
 //! Percentiles are of all rounds, and `best` those of the round with the least p99: on a shared
-//! machine that is the one in which others did least. `ratio` is that of the round's latencies to the
-//! poller's in the same round, the median of all.
+//! machine that is the one in which others did least. `ratio` is that of the medians of a round to the
+//! poller's or the floor's in the same round, the median of all.
 //!
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 
@@ -25,6 +31,9 @@ use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::net::TcpStream;
+use std::num::NonZeroU64;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -38,6 +47,10 @@ use irqbroker_display::Security;
 use irqbroker_display::VncOptions;
 use irqbroker_display::VncServer;
 use irqbroker_display::screenshot;
+use irqbroker_vfio_abi::Device;
+use irqbroker_vfio_abi::IrqIndex;
+use irqbroker_vfio_abi::IrqSet;
+use irqbroker_vfio_abi::RegionIndex;
 use irqbroker_vgpu::Granularity;
 use irqbroker_vgpu::Head;
 use irqbroker_vgpu::HeadId;
@@ -46,9 +59,11 @@ use irqbroker_vgpu::VblankScheduler;
 use irqbroker_vgpu::VgpuDevice;
 use irqbroker_vgpu::VgpuParent;
 use irqbroker_vgpu::VgpuType;
+use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
+use rustix::time::ClockId;
 use serde_json::Value;
 use serde_json::json;
 
@@ -63,14 +78,30 @@ const CHECK: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The ways of looking, by their places.
-const WAYS: [&str; 3] = ["told", "poller", "viewer"];
+const WAYS: [&str; 4] = ["told", "poller", "viewer", "floor"];
+const TOLD: usize = 0;
 const POLLER: usize = 1;
+const VIEWER: usize = 2;
+const FLOOR: usize = 3;
+
+/// The mode of the type.
+const WIDTH: u16 = 1280;
+const HEIGHT: u16 = 800;
+/// Bytes of a picture.
+const PICTURE: usize = 1280 * 800 * 4;
+/// Three, so that no two looks of a poller in a row find the same one by their rhythm. A byte each.
+const PICTURES: [u8; 3] = [0x3c, 0x5a, 0xa5];
+/// The vector of head 0's flips.
+const FLIP_VECTOR: u32 = 1;
 
 /// What one way of looking did in a round.
 #[derive(Default)]
 struct Seen {
     wakeups: u64,
     changes: u64,
+    /// Changes after the first one, and the head's flips since then.
+    taken: u64,
+    flips: u64,
     /// From the vblank, nanoseconds.
     latencies: Vec<u64>,
     /// Until the thread that looks was running.
@@ -98,8 +129,19 @@ fn percentile(nanos: &[u64], percent: usize) -> Option<f64> {
     sorted.get(at).map(|&nanos| float(nanos) / 1e3)
 }
 
-/// One way in all rounds; `poller` are those of the poller.
-fn report(rounds: &[Seen], poller: &[Seen], length: Duration) -> Value {
+/// The median of the ratios of rounds' medians to those of another way.
+fn ratio(rounds: &[Seen], others: &[Seen]) -> Option<f64> {
+    let median = |seen: &Seen| percentile(&seen.latencies, 50);
+    let pairs = rounds.iter().zip(others);
+    let mut ratios: Vec<f64> = pairs
+        .filter_map(|(own, other)| Some(median(own)? / median(other)?))
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied()
+}
+
+/// One way in all rounds, beside those of all ways.
+fn report(rounds: &[Seen], all: &[Vec<Seen>], length: Duration) -> Value {
     let join = |of: fn(&Seen) -> &Vec<u64>| rounds.iter().flat_map(of).copied().collect();
     let latencies: Vec<u64> = join(|seen| &seen.latencies);
     let woken: Vec<u64> = join(|seen| &seen.woken);
@@ -113,11 +155,6 @@ fn report(rounds: &[Seen], poller: &[Seen], length: Duration) -> Value {
     let best = seen_something.min_by(|(one, _), (other, _)| one.total_cmp(other));
     let best = best.map(|(_, seen)| seen);
     let median = |seen: &Seen| percentile(&seen.latencies, 50);
-    let pairs = rounds.iter().zip(poller);
-    let mut ratios: Vec<f64> = pairs
-        .filter_map(|(own, poller)| Some(median(own)? / median(poller)?))
-        .collect();
-    ratios.sort_by(f64::total_cmp);
     let total = length.as_secs_f64() * float(rounds.len() as u64);
     let rate = |of: fn(&Seen) -> u64| float(rounds.iter().map(of).sum()) / total;
     json!({
@@ -132,7 +169,10 @@ fn report(rounds: &[Seen], poller: &[Seen], length: Duration) -> Value {
         "best_p50_us": best.and_then(median),
         "best_p99_us": best.and_then(p99),
         "best_fetch_p99_us": best.and_then(|seen| percentile(&fetch(seen), 99)),
-        "ratio_to_poller": ratios.get(ratios.len() / 2),
+        "taken": rounds.iter().map(|seen| seen.taken).sum::<u64>(),
+        "flips": rounds.iter().map(|seen| seen.flips).sum::<u64>(),
+        "ratio_to_poller": ratio(rounds, &all[POLLER]),
+        "ratio_to_floor": ratio(rounds, &all[FLOOR]),
     })
 }
 
@@ -142,9 +182,43 @@ fn last_vblank(head: &Head) -> MonotonicTime {
     cadence.deadline(cadence.frame_at(MonotonicTime::now()))
 }
 
-/// Waits until the display has something to do, and says when that was; none if it has not.
-fn wait(display: &Display, limit: Duration) -> Result<Option<MonotonicTime>, Failure> {
-    let mut fds = [PollFd::from_borrowed_fd(display.poll_fd(), PollFlags::IN)];
+/// A guest with three pictures that are ready, on a thread of its own.
+fn guest(device: &Arc<VgpuDevice>, over: &AtomicBool) -> Result<(), Failure> {
+    let word = |word: u64, value: u16| {
+        device.region_write(RegionIndex::BAR2, 0x500 + 2 * word, &value.to_le_bytes())
+    };
+    for (picture, colour) in PICTURES.into_iter().enumerate() {
+        let offset = (picture * PICTURE) as u64;
+        device.region_write(RegionIndex::BAR0, offset, &vec![colour; PICTURE])?;
+    }
+    for (at, value) in [(4, 0), (3, 32), (1, WIDTH), (2, HEIGHT), (6, WIDTH)] {
+        word(at, value)?;
+    }
+    // On, and the memory kept.
+    word(4, 0xc1)?;
+    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+    let flipped = rustix::event::eventfd(0, flags)?;
+    let fds = [Some(flipped.as_fd())];
+    device.set_irqs(&IrqSet::bind(IrqIndex::MSIX, FLIP_VECTOR, &fds))?;
+    // Flip done.
+    device.region_write(RegionIndex::BAR2, 0x900, &2u32.to_le_bytes())?;
+    let mut lines = [1, 2, 0]
+        .into_iter()
+        .cycle()
+        .map(|picture| picture * HEIGHT);
+    // Relaxed: nothing else is passed on by it.
+    while !over.load(Ordering::Relaxed) {
+        word(9, lines.next().unwrap_or(0))?;
+        wait(&flipped, CHECK)?;
+        let _ = rustix::io::read(&flipped, &mut [0; 8]);
+    }
+    device.set_irqs(&IrqSet::disable(IrqIndex::MSIX))?;
+    Ok(())
+}
+
+/// Waits until there is something to read or to do, and says when that was; none if there is not.
+fn wait(event: impl AsFd, limit: Duration) -> Result<Option<MonotonicTime>, Failure> {
+    let mut fds = [PollFd::new(&event, PollFlags::IN)];
     let ready = rustix::event::poll(&mut fds, Some(&Timespec::try_from(limit)?))?;
     Ok((ready > 0).then(MonotonicTime::now))
 }
@@ -160,13 +234,17 @@ fn told(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
     let mut seen = Seen::default();
     let end = Instant::now() + length;
     let before = display.counters().wakeups;
+    let flips = || device.counters(HEAD).map_or(0, |counters| counters.flips);
+    let mut first = None;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
-        let Some(woken) = wait(&display, left)? else {
+        let Some(woken) = wait(display.poll_fd(), left)? else {
             break;
         };
-        let vblank = last_vblank(head);
+        let (vblank, flips) = (last_vblank(head), flips());
         if display.service(Wait::No)?.picture != PictureChange::None {
             seen.changed(vblank, Some(woken));
+            seen.taken = seen.changes - 1;
+            seen.flips = flips - *first.get_or_insert(flips);
         }
     }
     seen.wakeups = display.counters().wakeups - before;
@@ -272,32 +350,81 @@ fn viewer(
     viewer.watch(head, length)
 }
 
-/// All ways in turn, in another order in each round.
+/// Writes an eventfd at each of the times, as exactly as a thread can be woken.
+fn tick(times: impl Iterator<Item = MonotonicTime>, event: &OwnedFd) -> Result<(), Failure> {
+    rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
+    for time in times {
+        let time = Duration::from_nanos(time.as_nanos());
+        rustix::thread::clock_nanosleep_absolute(ClockId::Monotonic, &time.try_into()?)?;
+        rustix::io::write(event, &1u64.to_ne_bytes())?;
+    }
+    Ok(())
+}
+
+/// What any display has to do, without one: half a period after the head's vblanks, so that neither
+/// is in the other's way.
+fn floor(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
+    let cadence = device.instance().head(HEAD).ok_or("no head")?.cadence();
+    let first = cadence.frame_at(MonotonicTime::now()) + 2;
+    let frames = length.as_nanos()
+        / cadence
+            .deadline(first)
+            .saturating_since(cadence.deadline(first - 1))
+            .as_nanos();
+    let half = |frame: u64| {
+        let ends = [frame, frame + 1].map(|frame| cadence.deadline(frame).as_nanos());
+        MonotonicTime::from_nanos(ends[0] / 2 + ends[1] / 2)
+    };
+    let last = first + u64::try_from(frames)?;
+    let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+    let pictures = PICTURES.map(|colour| vec![colour; PICTURE]);
+    let mut copy = vec![0; PICTURE];
+    let mut seen = Seen::default();
+    std::thread::scope(|scope| {
+        let ticking = scope.spawn(|| tick((first..last).map(half), &event));
+        let mut frame = first;
+        while frame < last {
+            let Some(woken) = wait(&event, SETTLE)? else {
+                break;
+            };
+            let mut ticks = [0; 8];
+            rustix::io::read(&event, &mut ticks)?;
+            frame += u64::from_ne_bytes(ticks);
+            let picture = &pictures[usize::try_from(frame)? % PICTURES.len()];
+            std::hint::black_box(&mut copy).copy_from_slice(picture);
+            seen.wakeups += 1;
+            seen.changed(half(frame - 1), Some(woken));
+        }
+        ticking
+            .join()
+            .map_err(|_| "the ticking thread has panicked")??;
+        Ok(seen)
+    })
+}
+
+/// Some ways in turn, in another order in each round.
 fn phase(
     device: &Arc<VgpuDevice>,
     address: SocketAddr,
+    ways: &[usize],
     rounds: usize,
     length: Duration,
 ) -> Result<Value, Failure> {
-    let mut all: [Vec<Seen>; 3] = Default::default();
+    let mut all: [Vec<Seen>; WAYS.len()] = Default::default();
     for _ in 0..rounds {
-        let mut places = [0, 1, 2];
+        let mut places = ways.to_vec();
         places.sort_by_key(|place| RandomState::new().hash_one(place));
         for place in places {
-            all[place].push(match WAYS[place] {
-                "told" => told(device, length)?,
-                "poller" => poller(device, length)?,
-                _ => viewer(address, device, length)?,
+            all[place].push(match place {
+                TOLD => told(device, length)?,
+                POLLER => poller(device, length)?,
+                VIEWER => viewer(address, device, length)?,
+                _ => floor(device, length)?,
             });
         }
     }
-    let way = |place: usize| {
-        (
-            WAYS[place].to_owned(),
-            report(&all[place], &all[POLLER], length),
-        )
-    };
-    Ok(Value::Object((0..WAYS.len()).map(way).collect()))
+    let way = |&place: &usize| (WAYS[place].to_owned(), report(&all[place], &all, length));
+    Ok(Value::Object(ways.iter().map(way).collect()))
 }
 
 fn float(number: u64) -> f64 {
@@ -318,8 +445,10 @@ fn main() -> Result<(), Failure> {
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let vgpu = VgpuType::find("medium").ok_or("no such type")?;
     let device = parent.create_device(&vgpu, None)?;
-    let card = device.show_test_card(HEAD)?;
     let _vblanks = parent.scheduler().spawn()?;
+    let guest_over = Arc::new(AtomicBool::new(false));
+    let (of_guest, stop) = (Arc::clone(&device), Arc::clone(&guest_over));
+    let guest = std::thread::spawn(move || guest(&of_guest, &stop));
     let mut first = Display::open(Arc::new(device.head_view(HEAD)?), 0)?;
     while first.frame().is_none() {
         first.service(Wait::For(CHECK))?;
@@ -340,10 +469,16 @@ fn main() -> Result<(), Failure> {
         }
         Ok(())
     });
-    let moving = phase(&device, address, rounds, length)?;
+    let everyone = [TOLD, POLLER, VIEWER, FLOOR];
+    let moving = phase(&device, address, &everyone, rounds, length)?;
+    // Relaxed: nothing else is passed on by it.
+    guest_over.store(true, Ordering::Relaxed);
+    guest.join().map_err(|_| "the guest has panicked")??;
+    let card = device.show_test_card(HEAD)?;
+    let carded = phase(&device, address, &[TOLD, FLOOR], rounds, length)?;
     drop(card);
     std::thread::sleep(settle);
-    let still = phase(&device, address, 1, length)?;
+    let still = phase(&device, address, &everyone, 1, length)?;
     over.store(true, Ordering::Relaxed);
     serving.join().map_err(|_| "the server has panicked")??;
 
@@ -352,6 +487,7 @@ fn main() -> Result<(), Failure> {
         "rounds": rounds,
         "round_seconds": length.as_secs_f64(),
         "moving": moving,
+        "card": carded,
         "still": still,
     });
     if has("--json") {
@@ -361,8 +497,8 @@ fn main() -> Result<(), Failure> {
     println!("1280x800 at 60 Hz, {rounds} rounds of {length:?}");
     let columns = "wakeups_per_second changes_per_second latency_p50_us latency_p99_us woken_p50_us \
                    woken_p99_us fetch_p50_us fetch_p99_us best_p50_us best_p99_us \
-                   best_fetch_p99_us ratio_to_poller";
-    for phase in ["moving", "still"] {
+                   best_fetch_p99_us taken flips ratio_to_poller ratio_to_floor";
+    for phase in ["moving", "card", "still"] {
         print!("{phase:<20}");
         WAYS.iter().for_each(|way| print!("{way:>10}"));
         println!();

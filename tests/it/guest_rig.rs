@@ -214,8 +214,11 @@ impl Rig for GuestRig {
     fn settle(&self) {
         self.kernel.settle();
         let deadline = Instant::now() + PATIENCE;
+        let mut glance = GLANCE;
         loop {
-            let quiet = self.guest.quiesce(Instant::now() + GLANCE);
+            let quiet = self.guest.quiesce(Instant::now() + glance);
+            // On a busy machine no answer may be in time for a short one.
+            glance *= 2;
             // A guest whose handler waits to be told is at rest too, but answers no probe.
             if quiet.as_ref().is_ok_and(|probe| probe.quiet) || self.gate.lock().waiting {
                 return;

@@ -15,7 +15,6 @@ use std::task::Waker;
 use anyhow::Context;
 use anyhow::ensure;
 use irqbroker_vfio_abi::Device;
-use irqbroker_vfio_abi::GfxPlaneInfo;
 use irqbroker_vfio_abi::GfxTransport;
 use irqbroker_vfio_abi::IrqAction;
 use irqbroker_vfio_abi::IrqData;
@@ -180,13 +179,13 @@ impl Serving {
         Ok(fd)
     }
 
-    fn picture(&self) -> anyhow::Result<(GfxPlaneInfo, Vec<u8>)> {
-        let plane = self
-            .client
+    /// What is shown as of the latest vblank.
+    fn picture(&self) -> anyhow::Result<Vec<u8>> {
+        self.client
             .query_gfx_plane(GfxTransport::Region, PlaneType::PRIMARY)?;
         let mut pixels = vec![0; 64 * 64 * 4];
         self.client.region_read(RegionIndex(10), 0, &mut pixels)?;
-        Ok((plane, pixels))
+        Ok(pixels)
     }
 }
 
@@ -222,11 +221,8 @@ fn moves() -> anyhow::Result<()> {
     ensure!(counted == (VBLANKS, 1), "{counted:?} before");
     // Not shown before the next vblank, which the device has elsewhere.
     from.commit(64)?;
-    let picture = from.picture()?;
-    ensure!(
-        picture.1.iter().all(|&byte| byte == 0x77),
-        "the second picture"
-    );
+    let pixels = from.picture()?;
+    ensure!(pixels.iter().all(|&byte| byte == 0x11), "the first picture");
 
     let saved = from.client.save()?;
     let left_at = from.frame()?;
@@ -246,12 +242,15 @@ fn moves() -> anyhow::Result<()> {
         resumed_at == left_at,
         "frame {left_at} before, {resumed_at} after"
     );
-    ensure!(to.picture()? == picture, "the picture has changed");
     let (vblank, flip) = (to.bind(HeadEvent::Vblank)?, to.bind(HeadEvent::Flip)?);
     (0..VBLANKS).try_for_each(|_| to.vblank())?;
     let counted = (drain(&vblank), drain(&flip));
     ensure!(counted == (VBLANKS, 1), "{counted:?} after");
     ensure!(to.frame()? == left_at + VBLANKS, "frame {}", to.frame()?);
-    ensure!(to.picture()? == picture, "the picture has changed");
+    let pixels = to.picture()?;
+    ensure!(
+        pixels.iter().all(|&byte| byte == 0x77),
+        "the second picture"
+    );
     Ok(())
 }

@@ -11,7 +11,6 @@ use anyhow::Context;
 use anyhow::ensure;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
-use rustix::event::Timespec;
 use rustix::io::Result;
 use rustix::ioctl::Ioctl;
 use rustix::ioctl::IoctlOutput;
@@ -29,6 +28,7 @@ use crate::drm_layout::Mode;
 use crate::drm_layout::PageFlip;
 use crate::drm_layout::Request;
 use crate::drm_layout::Resources;
+use crate::machine::PATIENCE;
 
 /// Bits of a pixel in memory, and of its colours.
 const BITS: u32 = 32;
@@ -37,11 +37,6 @@ const DEPTH: u32 = 24;
 const FLIP_EVENT: u32 = 1;
 /// `DRM_EVENT_FLIP_COMPLETE`.
 const FLIP_COMPLETE: u32 = 2;
-/// A flip that takes longer never comes.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 20,
-    tv_nsec: 0,
-};
 
 /// One call.
 struct Call<'a, T>(&'a mut T);
@@ -222,7 +217,7 @@ impl Card {
         // SAFETY: no lists.
         unsafe { self.request(&mut flip) }?;
         let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
-        rustix::event::poll(&mut ready, Some(&PATIENCE))?;
+        rustix::event::poll(&mut ready, Some(&PATIENCE.try_into()?))?;
         ensure!(!ready[0].revents().is_empty(), "the flip does not end");
         // `drm_event_vblank`: type, length, user data, time, count, crtc.
         let mut event = [0; 32];

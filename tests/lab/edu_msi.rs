@@ -36,9 +36,9 @@ pub(crate) fn run(_machine: &Machine) -> anyhow::Result<Findings> {
     };
 
     link.require(DeliveryState::Bypass)?;
-    let before = (nested.ioctls(), broker.registry.relay_counters());
+    let before = (nested.ioctls(), broker.relayed());
     link.paced(&nested, &raise)?;
-    let after = (nested.ioctls(), broker.registry.relay_counters());
+    let after = (nested.ioctls(), broker.relayed());
     ensure!(
         before == after,
         "the broker took part: {before:?}, {after:?}"

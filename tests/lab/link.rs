@@ -1,6 +1,7 @@
 //! One interrupt of a device on its way to the nested guest, by every path the broker has.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
@@ -15,20 +16,16 @@ use irqbroker_core::Token;
 use irqbroker_vfio::HostIrq;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
-use rustix::event::Timespec;
 
 use crate::devices::Source;
 use crate::findings::Account;
+use crate::machine::PATIENCE;
+use crate::machine::visit_processors;
 use crate::nested::Nested;
 use crate::nested::message;
 
 /// Events of each path: a story wants to see that it holds, not how fast it is.
 const ROUNDS: u64 = 20;
-/// For an event that a device was made to have. Only a lost one comes near.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 10,
-    tv_nsec: 0,
-};
 
 /// The broker, with a thread for what the kernel does not deliver.
 #[derive(Debug)]
@@ -45,6 +42,13 @@ impl Broker {
             registry,
             _relay: relay,
         })
+    }
+
+    /// Events that the relay took, interrupts it injected and sources it unmasked so far. Not its wake-ups: what a
+    /// change of a link rouses it for may be long done when it comes to run.
+    pub(crate) fn relayed(&self) -> [u64; 3] {
+        let counters = self.registry.relay_counters();
+        [counters.claims, counters.injections, counters.unmasks]
     }
 }
 
@@ -130,8 +134,9 @@ impl Link {
     /// Events while the guest has the vector masked: each stays in the eventfd until the unmask.
     pub(crate) fn masked(&mut self, nested: &Nested, raise: Raise<'_>) -> anyhow::Result<()> {
         for _ in 0..ROUNDS {
-            let start = self.mark(nested)?;
             self.consumer.mask()?;
+            // Not before the mask: what comes late of the round before it would still interrupt.
+            let start = self.mark(nested)?;
             raise()?;
             self.wait_pending()?;
             nested.settle()?;
@@ -165,6 +170,8 @@ impl Link {
     pub(crate) fn mark(&self, nested: &Nested) -> anyhow::Result<Mark> {
         let mut produced = self.host.count()?;
         loop {
+            visit_processors()?;
+            self.relay_all()?;
             nested.settle()?;
             let delivered = nested.delivered(self.vector);
             let now = self.host.count()?;
@@ -178,10 +185,22 @@ impl Link {
         }
     }
 
+    /// Waits until the relay has injected what it is to deliver.
+    fn relay_all(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        // Asking takes the link's lock, under which the relay claims and injects.
+        while self.consumer.delivery()?.state == DeliveryState::Relay && self.token.pending()? > 0 {
+            ensure!(Instant::now() < deadline, "an event is stuck in the relay");
+            std::thread::yield_now();
+        }
+        self.consumer.delivery()?;
+        Ok(())
+    }
+
     /// Waits until the event stands in the eventfd.
     fn wait_pending(&self) -> anyhow::Result<()> {
         let mut fds = [PollFd::new(&self.token, PollFlags::IN)];
-        let ready = rustix::event::poll(&mut fds, Some(&PATIENCE))?;
+        let ready = rustix::event::poll(&mut fds, Some(&PATIENCE.try_into()?))?;
         (ready == 1).then_some(()).context("no event came")
     }
 }

@@ -6,8 +6,14 @@ use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
+use rustix::thread::CpuSet;
+
+/// For whatever is sure to come. The emulated processors have what a busy machine leaves them, and may get
+/// nothing for seconds: only what never comes takes as long as this.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The character device that takes the results; unset outside the lab.
 const RESULTS: &str = "IRQBROKER_LAB";
@@ -56,6 +62,17 @@ impl Machine {
         Ok(answer.trim_end().to_owned())
     }
 
+    /// Returns once whatever a device outside signalled before has interrupted this machine.
+    ///
+    /// QEMU's main loop takes both the eventfds of devices and the answers. One that comes may be taken just
+    /// before an eventfd that was ready for longer, but not so the second.
+    pub(crate) fn catch_up() -> anyhow::Result<()> {
+        for _ in 0..2 {
+            Self::ask("nothing")?;
+        }
+        visit_processors()
+    }
+
     /// Hands one line to whoever booted the machine.
     pub(crate) fn report(&self, line: &str) -> anyhow::Result<()> {
         let channel = || format!("cannot write to {}", self.results.display());
@@ -68,4 +85,16 @@ impl Machine {
             .write_all(format!("{line}\n").as_bytes())
             .with_context(channel)
     }
+}
+
+/// Runs on each processor for a moment: an interrupt that one of them had before has been handled then, its
+/// eventfd is signalled, and what hangs on that is done.
+pub(crate) fn visit_processors() -> anyhow::Result<()> {
+    let all = rustix::thread::sched_getaffinity(None)?;
+    for processor in (0..CpuSet::MAX_CPU).filter(|&processor| all.is_set(processor)) {
+        let mut one = CpuSet::new();
+        one.set(processor);
+        rustix::thread::sched_setaffinity(None, &one)?;
+    }
+    Ok(rustix::thread::sched_setaffinity(None, &all)?)
 }

@@ -25,6 +25,7 @@ use crate::devices;
 use crate::findings::Account;
 use crate::findings::Findings;
 use crate::machine::Machine;
+use crate::machine::PATIENCE;
 use crate::nested::Nested;
 use crate::nested::message;
 
@@ -35,7 +36,6 @@ const TABLE: u16 = 2048;
 const USED: [u16; 8] = [0, 1, 2, 3, 700, 1024, 1500, 2047];
 const FIRST_VECTOR: u8 = 0x80;
 const ROUNDS: u64 = 10;
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Enable, in the message control word (PCI Local Bus 3.0, 6.8.2.3).
 const ENABLE: u16 = 1 << 15;

@@ -22,8 +22,8 @@ use irqbroker_kvm::IoctlCounts;
 use irqbroker_kvm::VmDomain;
 use irqbroker_kvm::VmIrqFd;
 
-/// How long one interrupt may take: a thousand times what it does on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::machine::PATIENCE;
+
 /// Between two looks at a counter: the nested vCPU needs one of the two emulated processors.
 const NAP: Duration = Duration::from_micros(50);
 

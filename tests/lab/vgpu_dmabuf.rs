@@ -56,7 +56,8 @@ const BPP: u64 = 3;
 const ENABLE: u64 = 4;
 const VIRT_WIDTH: u64 = 6;
 const Y_OFFSET: u64 = 9;
-/// Registers of head 0: the cursor's offset and what takes it over.
+/// Registers of head 0: its frame counter, the cursor's offset and what takes it over.
+const FRAME: u64 = 0x908;
 const CURSOR_OFFSET: u64 = 0x930;
 const CURSOR_CONTROL: u64 = 0x93c;
 
@@ -186,9 +187,20 @@ fn set_mode(guest: &Client) -> anyhow::Result<()> {
         .try_for_each(|(at, value)| word(guest, at, value))
 }
 
-/// Shows what begins at a line of the memory.
+/// Flips to what begins at a line of the memory, and waits for the vblank that shows it.
 fn show_line(guest: &Client, line: u16) -> anyhow::Result<()> {
-    word(guest, Y_OFFSET, line)
+    word(guest, Y_OFFSET, line)?;
+    let committed_in = frame(guest)?;
+    while frame(guest)? == committed_in {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn frame(guest: &Client) -> anyhow::Result<u64> {
+    let mut frame = [0; 8];
+    guest.region_read(RegionIndex::BAR2, FRAME, &mut frame)?;
+    Ok(u64::from_le_bytes(frame))
 }
 
 /// A picture of which no two pixels are the same, nor two of different numbers.

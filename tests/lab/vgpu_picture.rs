@@ -1,6 +1,5 @@
 //! Pictures that are drawn on our vGPU in here and looked at outside, to the last pixel.
 
-use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -9,9 +8,8 @@ use anyhow::ensure;
 use irqbroker_display::Picture;
 
 use crate::machine::Machine;
+use crate::machine::PATIENCE;
 
-/// For the driver to bring to the screen what was drawn, which newer ones do some time later.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Pixels of a side of the squares that are drawn.
 const SQUARE: u32 = 64;
 
@@ -67,7 +65,8 @@ impl Capture {
         Ok(Picture::from_png(&file)?)
     }
 
-    /// Waits until it sees this picture; how often it had to look.
+    /// Waits until it sees this picture, as newer drivers bring to the screen some time later what was drawn; how
+    /// often it had to look.
     pub(crate) fn wait_for(self, name: &str, expected: &Picture) -> anyhow::Result<u32> {
         let deadline = Instant::now() + PATIENCE;
         let mut looks = 0;

@@ -209,10 +209,10 @@ impl VgpuDevice {
             })
     }
 
-    /// What a head shows, if anything.
+    /// What a head shows, if anything: of a guest that flips pages, the one of the latest vblank.
     #[must_use]
     pub fn scanout(&self, head: HeadId) -> Option<Scanout> {
-        self.lock().registers.shown(head)
+        self.lock().shown(&self.instance, usize::from(head.0))
     }
 
     /// The cursor of a head, if it is shown.

@@ -85,7 +85,7 @@ pub(crate) fn bind(producer: &LocalProducer) {
 pub(crate) fn wait(producer: &LocalProducer) -> u64 {
     // Long enough for any machine; only a lost event gets there.
     let limit = Timespec {
-        tv_sec: 30,
+        tv_sec: 120,
         tv_nsec: 0,
     };
     let mut fds = [PollFd::new(producer.token(), PollFlags::IN)];

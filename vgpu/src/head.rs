@@ -147,6 +147,11 @@ impl Head {
         shared.resume(self.track.id, refresh, frame, since_vblank);
     }
 
+    /// Whether its time is the embedder's to tell, not the host's.
+    pub(crate) fn has_own_clock(&self) -> bool {
+        self.track.shared.has_own_clock()
+    }
+
     /// Has `alarm` called at the vblanks asked for with [`set_alarm`](Self::set_alarm).
     pub(crate) fn on_alarm(&self, alarm: Weak<dyn FrameAlarm>) {
         self.track.shared.on_alarm(self.track.id, alarm);

@@ -176,6 +176,11 @@ impl HeadEvents {
         }
     }
 
+    /// Whether something that was committed is not shown yet.
+    pub(crate) const fn flip_waits(&self) -> bool {
+        self.waiting.flip
+    }
+
     /// The guest has finished a frame.
     pub(crate) fn commit(&mut self) {
         self.counters.commits += 1;

@@ -44,6 +44,7 @@ mod registers;
 mod sampler;
 mod saved;
 mod scanout;
+mod scanout_latch;
 mod scheduler;
 mod test_picture;
 mod thread;

@@ -280,9 +280,10 @@ mod tests {
             drop(let_go);
             destroyer.join().unwrap()
         });
-        assert_eq!(at_return, 1);
+        // More than the one if the destroyer came so late that the next was under way.
+        assert!(at_return >= 1);
         drop(thread);
-        assert_eq!(head.signalled(), 1);
+        assert_eq!(head.signalled(), at_return);
     }
 
     #[test]

@@ -107,8 +107,15 @@ impl Poller {
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// One `epoll_wait`; hands what is ready to `take` and returns how many there were.
-    pub(crate) fn wait(&self, wait: Wait, mut take: impl FnMut(Ready)) -> Result<usize, Errno> {
+    /// One `epoll_wait`; tells `returned` that it is over and was not
+    /// interrupted, then hands what is ready to `take` and
+    /// returns how many there were.
+    pub(crate) fn wait(
+        &self,
+        wait: Wait,
+        returned: impl FnOnce(),
+        mut take: impl FnMut(Ready),
+    ) -> Result<usize, Errno> {
         let limit = match wait {
             Wait::Forever => None,
             Wait::No => Some(Timespec {
@@ -119,6 +126,7 @@ impl Poller {
         };
         let mut buffer = [MaybeUninit::uninit(); BATCH];
         let (events, _) = epoll::wait(&self.epoll, &mut buffer, limit.as_ref())?;
+        returned();
         for event in &*events {
             let word = event.data.u64();
             take(match word {
@@ -170,7 +178,9 @@ mod tests {
 
     fn ready(poller: &Poller) -> Vec<Ready> {
         let mut seen = Vec::new();
-        poller.wait(Wait::No, |ready| seen.push(ready)).unwrap();
+        poller
+            .wait(Wait::No, || {}, |ready| seen.push(ready))
+            .unwrap();
         seen
     }
 

@@ -48,7 +48,11 @@ impl Shared {
     pub(crate) fn service(&self, wait: Wait) -> Result<Serviced, ServiceError> {
         let mut done = Serviced::default();
         let mut due = false;
-        let waited = self.poller.wait(wait, |ready| match ready {
+        // Before anything is injected: whoever has seen an interrupt finds its wait counted.
+        let returned = || {
+            self.counts.waits.fetch_add(1, Ordering::Relaxed);
+        };
+        let waited = self.poller.wait(wait, returned, |ready| match ready {
             Ready::Kick => due = true,
             Ready::Source(id) => match self.forward(id) {
                 Forwarded::Nothing => {}
@@ -60,7 +64,6 @@ impl Shared {
             },
             Ready::Resample(id) => self.unmask_after_eoi(id),
         });
-        self.counts.waits.fetch_add(1, Ordering::Relaxed);
         done.events = match waited {
             Ok(events) => events,
             Err(Errno::INTR) => 0,

@@ -40,7 +40,7 @@ pub struct Options {
 /// What the relay did, each call being one system call. Counts are exact once the relay rests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RelayCounters {
-    /// Times `epoll_wait` returned.
+    /// Times `epoll_wait` returned, interruptions by a signal or a stop left out.
     pub waits: u64,
     /// Reads of an eventfd.
     pub claims: u64,

@@ -58,6 +58,8 @@ enum Command {
     Links(operator::LinksArgs),
     /// Show what led to a link's state, and what would change it
     Explain(operator::ExplainArgs),
+    /// Allow a link every path, or its relay only
+    SetPath(operator::SetPathArgs),
     /// Show what happens in the daemon, one event a line
     Watch(operator::WatchArgs),
     /// Show the links as they live, with rates
@@ -94,6 +96,7 @@ impl Cli {
             Command::Status(args) => operator::status(args, &output),
             Command::Links(args) => operator::links(args, &output),
             Command::Explain(args) => operator::explain(args, &output),
+            Command::SetPath(args) => operator::set_path(args, &output),
             Command::Watch(args) => operator::watch(args, &output),
             Command::Top(args) => top::run(args, &output),
             Command::Metrics(args) => operator::metrics(args, &output),

@@ -5,9 +5,6 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-/// The exit code of a usage error, as shells have it.
-const USAGE: u8 = 2;
-
 /// How much of an error to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
@@ -28,36 +25,6 @@ pub(crate) fn with_causes(error: anyhow::Error) -> anyhow::Error {
     anyhow::Error::msg(format!("{error:#}"))
 }
 
-/// Prints what is wrong with the command line, or the help that was asked for.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    let is_help = match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => true,
-        _ => !error.use_stderr(),
-    };
-    // As above.
-    let _ = match is_help {
-        true => error.print(),
-        false => writeln!(
-            std::io::stderr().lock(),
-            "{}",
-            usage_line(&error.to_string())
-        ),
-    };
-    match error.use_stderr() {
-        true => ExitCode::from(USAGE),
-        false => ExitCode::SUCCESS,
-    }
-}
-
-/// What clap says on several lines, without the summary of all options.
-fn usage_line(text: &str) -> String {
-    let text = text.strip_prefix("error: ").unwrap_or(text);
-    let end = ["\n\nUsage:", "\n\nFor more information"];
-    let ends = end.iter().filter_map(|end| text.find(end));
-    let told = &text[..ends.min().unwrap_or(text.len())];
-    one_line(&format!("{told}; try --help"))
-}
-
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     format!("irqbroker: {}", words.join(" "))
@@ -70,6 +37,25 @@ fn line(error: &anyhow::Error, detail: Detail) -> String {
         Detail::Chain => format!("{error:#}"),
     };
     one_line(&text)
+}
+
+/// Ends the process for arguments that are none: after what was asked for, as help, or one line on stderr.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // As above.
+        let _ = error.print();
+    } else {
+        let _ = writeln!(std::io::stderr().lock(), "{}", usage(&error.to_string()));
+    }
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The parser's words without how to call the command, which `--help` tells.
+fn usage(text: &str) -> String {
+    let told = text.split("\nUsage: ").next().unwrap_or(text);
+    let told = told.split("\nFor more information").next().unwrap_or(told);
+    let told = told.strip_prefix("error: ").unwrap_or(told);
+    one_line(&format!("{}; see --help", told.trim_end()))
 }
 
 #[cfg(test)]
@@ -99,21 +85,6 @@ mod tests {
     }
 
     #[test]
-    fn usage_line_is_what_is_wrong_and_the_way_to_the_rest() {
-        let of = |arguments: &[&str]| {
-            let command = clap::Command::new("x").arg(clap::arg!(--size <N>).required(true));
-            let error = command.try_get_matches_from(arguments).unwrap_err();
-            usage_line(&error.to_string())
-        };
-        assert_eq!(
-            of(&["x"]),
-            "irqbroker: the following required arguments were not provided: --size <N>; try --help"
-        );
-        let tip = of(&["x", "--siz", "1"]);
-        assert!(tip.contains("tip:") && !tip.contains("Usage"), "{tip}");
-    }
-
-    #[test]
     fn line_with_the_chain_joins_every_cause() {
         assert_eq!(
             line(&error(), Detail::Chain),
@@ -127,6 +98,16 @@ mod tests {
         assert_eq!(
             line(&error, Detail::Outermost),
             "irqbroker: first second third"
+        );
+    }
+
+    #[test]
+    fn usage_is_one_line_without_the_synopsis() {
+        let text = "error: unexpected argument '--x' found\n\n  tip: a similar argument exists: '--y'\n\n\
+                    Usage: irqbroker links --y <Y>\n\nFor more information, try '--help'.\n";
+        assert_eq!(
+            usage(text),
+            "irqbroker: unexpected argument '--x' found tip: a similar argument exists: '--y'; see --help"
         );
     }
 }

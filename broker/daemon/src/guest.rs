@@ -11,6 +11,7 @@ use irqbroker_guest::Irqchip;
 use irqbroker_guest::RunOptions;
 use irqbroker_guest::RunningGuest;
 use irqbroker_guest::Trigger;
+use rustix::thread::CpuSet;
 
 /// A pin of the guest's IOAPIC with a level line on it.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +49,35 @@ pub(crate) fn boot(
 
 /// The core of the vCPU; none on a machine with only one, where there is nothing to keep apart.
 pub(crate) fn last_core() -> Option<CoreId> {
-    match available_parallelism().map_or(1, NonZero::get) {
-        1 => None,
-        cores => Some(CoreId(cores - 1)),
+    cores()?.pop()
+}
+
+/// The first core; none where there is no other.
+pub(crate) fn first_core() -> Option<CoreId> {
+    cores()?.into_iter().next()
+}
+
+/// The core of a relay's thread: the one before the vCPU's, or the vCPU's if there is only the first
+/// beside it.
+pub(crate) fn relay_core() -> Option<CoreId> {
+    let mut cores = cores()?;
+    let last = cores.pop();
+    match cores.len() {
+        1 => last,
+        _ => cores.pop(),
     }
+}
+
+/// The cores this thread may use, two at least; they need not begin with 0, as in a container.
+fn cores() -> Option<Vec<CoreId>> {
+    // Also 1 where this process may use no more than the time of one.
+    if available_parallelism().map_or(1, NonZero::get) == 1 {
+        return None;
+    }
+    let allowed = rustix::thread::sched_getaffinity(None).ok()?;
+    let cores: Vec<CoreId> = (0..CpuSet::MAX_CPU)
+        .filter(|&core| allowed.is_set(core))
+        .map(CoreId)
+        .collect();
+    (cores.len() > 1).then_some(cores)
 }

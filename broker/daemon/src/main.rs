@@ -35,7 +35,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error),
+        Err(error) => return failure::refuse(&error),
     };
     trace::install(cli.detail());
     match cli.run() {

@@ -35,6 +35,7 @@ const KEPT_NOTICES: usize = 1024;
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
+    path: PathBuf,
     welcome: Welcome,
     claim_record: Option<OwnedFd>,
     last_id: u64,
@@ -68,6 +69,12 @@ pub enum ClientError {
     /// The request could not be sent.
     #[error("the request cannot be sent")]
     Send(#[from] SendError),
+    /// The daemon is there and has not answered within the limit that was given.
+    #[error("the daemon at {} does not answer", path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+    },
     /// No answer came.
     #[error("no answer")]
     Receive(#[from] ReceiveError),
@@ -103,7 +110,22 @@ impl Client {
         Self::connect_with_record(path, hello, None)
     }
 
-    /// The same, with the claim record of an earlier connection.
+    /// The same, and waits no longer than `limit` for each answer, this one and later ones.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub fn connect_within(
+        path: &Path,
+        hello: &Hello,
+        limit: Duration,
+    ) -> Result<Self, ClientError> {
+        let connection = Connection::connect_within(path, limit);
+        let connection = connection.map_err(|source| no_connection(path, source))?;
+        Self::shake_hands(connection, path, hello, None)
+    }
+
+    /// Connects and shakes hands, with the claim record of an earlier connection.
     ///
     /// # Errors
     ///
@@ -113,29 +135,28 @@ impl Client {
         hello: &Hello,
         record: Option<BorrowedFd<'_>>,
     ) -> Result<Self, ClientError> {
-        let connection = Connection::connect(path).map_err(|source| ClientError::Connect {
-            path: path.to_owned(),
-            source,
-        })?;
+        let connection = Connection::connect(path);
+        let connection = connection.map_err(|source| no_connection(path, source))?;
+        Self::shake_hands(connection, path, hello, record)
+    }
+
+    fn shake_hands(
+        mut connection: Connection,
+        path: &Path,
+        hello: &Hello,
+        record: Option<BorrowedFd<'_>>,
+    ) -> Result<Self, ClientError> {
         let hello = Request::Hello(Hello {
             claim_record: record.is_some(),
             ..hello.clone()
         });
         let mut notices = VecDeque::new();
-        let mut connection = connection;
         let fds: Vec<BorrowedFd<'_>> = record.into_iter().collect();
-        let welcome: Result<Reply<Welcome>, ClientError> = send(&connection, 0, &hello, &fds)
-            .and_then(|()| answer(&mut connection, &mut notices, 0));
-        let welcome = match welcome {
-            // A daemon that turns a peer away says why and closes, before it is asked or after: the
-            // error of the closed socket comes first, and then what was said.
-            Err(ClientError::Send(_) | ClientError::Receive(ReceiveError::Closed)) => {
-                answer(&mut connection, &mut notices, 0)?
-            }
-            welcome => welcome?,
-        };
+        let welcome: Reply<Welcome> = exchange(&mut connection, &mut notices, 0, &hello, &fds)
+            .map_err(|error| silent(error, path))?;
         Ok(Self {
             connection,
+            path: path.to_owned(),
             welcome: welcome.body,
             claim_record: welcome.fds.into_iter().next(),
             last_id: 0,
@@ -166,8 +187,9 @@ impl Client {
         fds: &[BorrowedFd<'_>],
     ) -> Result<Reply<T>, ClientError> {
         self.last_id += 1;
-        send(&self.connection, self.last_id, request, fds)?;
-        answer(&mut self.connection, &mut self.notices, self.last_id)
+        let (connection, notices) = (&mut self.connection, &mut self.notices);
+        let answered = exchange(connection, notices, self.last_id, request, fds);
+        answered.map_err(|error| silent(error, &self.path))
     }
 
     /// Asks what needs no fds.
@@ -224,6 +246,51 @@ impl Client {
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.connection.as_fd()
+    }
+}
+
+fn no_connection(path: &Path, source: Errno) -> ClientError {
+    let path = path.to_owned();
+    match source {
+        Errno::AGAIN => ClientError::Silent { path },
+        source => ClientError::Connect { path, source },
+    }
+}
+
+/// A socket that blocks says only after its limit that it would.
+fn silent(error: ClientError, path: &Path) -> ClientError {
+    match error {
+        ClientError::Send(SendError::WouldBlock)
+        | ClientError::Receive(ReceiveError::WouldBlock) => ClientError::Silent {
+            path: path.to_owned(),
+        },
+        error => error,
+    }
+}
+
+/// Asks and waits for the answer.
+fn exchange<T: DeserializeOwned>(
+    connection: &mut Connection,
+    notices: &mut VecDeque<(Notice, Vec<OwnedFd>)>,
+    id: u64,
+    request: &Request,
+    fds: &[BorrowedFd<'_>],
+) -> Result<Reply<T>, ClientError> {
+    let answered =
+        send(connection, id, request, fds).and_then(|()| answer(connection, notices, id));
+    match answered {
+        // A daemon that turns a peer away or ends says why and closes, before it is asked or after: the
+        // error of the closed socket comes first, and then what was said.
+        Err(
+            error @ (ClientError::Receive(ReceiveError::Closed)
+            | ClientError::Send(SendError::Socket {
+                source: Errno::PIPE | Errno::CONNRESET,
+            })),
+        ) => match answer(connection, notices, id) {
+            Err(ClientError::Receive(_)) => Err(error),
+            said => said,
+        },
+        answered => answered,
     }
 }
 

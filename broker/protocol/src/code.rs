@@ -13,9 +13,6 @@ pub enum ErrorCode {
     MalformedMessage,
     /// The packet is longer than the limit (`MSG_TRUNC`). The connection is closed.
     OversizedMessage,
-    /// Fds were cut off (`MSG_CTRUNC`): more than the limit, or the receiver is out of fds. The
-    /// connection is closed.
-    TruncatedFds,
     /// The handshake has not been done, or is done twice. The connection is closed.
     HandshakeExpected,
     /// The daemon speaks no version the client offers. The connection is closed.
@@ -77,7 +74,6 @@ impl ErrorCode {
         match self {
             Self::MalformedMessage => "malformed-message",
             Self::OversizedMessage => "oversized-message",
-            Self::TruncatedFds => "truncated-fds",
             Self::HandshakeExpected => "handshake-expected",
             Self::UnsupportedVersion => "unsupported-version",
             Self::NotAllowed => "not-allowed",
@@ -114,7 +110,6 @@ impl ErrorCode {
             self,
             Self::MalformedMessage
                 | Self::OversizedMessage
-                | Self::TruncatedFds
                 | Self::HandshakeExpected
                 | Self::UnsupportedVersion
                 | Self::NotAllowed
@@ -130,13 +125,16 @@ impl fmt::Display for ErrorCode {
     }
 }
 
+/// Bytes a refusal's text has at most.
+pub const MAX_ERROR_TEXT: usize = 256;
+
 /// A refusal as it travels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {text}")]
 pub struct WireError {
     /// What a program decides by.
     pub code: ErrorCode,
-    /// What a person reads; lower case, one line.
+    /// What a person reads; lower case, one line, at most [`MAX_ERROR_TEXT`] bytes of a daemon's.
     pub text: String,
     /// Which request of a batch it was, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,11 +142,16 @@ pub struct WireError {
 }
 
 impl WireError {
-    /// A refusal outside a batch.
+    /// A refusal outside a batch. What is too long of `text`, which may repeat what a peer sent, is
+    /// left out.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        let mut text: String = text.into();
+        let whole = |&end: &usize| text.is_char_boundary(end);
+        let end = (0..=MAX_ERROR_TEXT.min(text.len())).rev().find(whole);
+        text.truncate(end.unwrap_or(0));
         Self {
             code,
-            text: text.into(),
+            text,
             index: None,
         }
     }
@@ -157,6 +160,13 @@ impl WireError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_an_error_is_cut_between_characters() {
+        let text = "ä".repeat(MAX_ERROR_TEXT);
+        let error = WireError::new(ErrorCode::InvalidField, text);
+        assert_eq!(error.text, "ä".repeat(MAX_ERROR_TEXT / 2));
+    }
 
     #[test]
     fn wire_form_and_text_of_a_code_are_the_same() {

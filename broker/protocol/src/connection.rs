@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
@@ -20,6 +21,7 @@ use rustix::net::SendFlags;
 use rustix::net::SocketAddrUnix;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
+use rustix::net::sockopt::Timeout;
 
 use crate::limits::MAX_FDS;
 use crate::limits::MAX_MESSAGE;
@@ -79,9 +81,12 @@ pub enum ReceiveError {
     /// It was longer than a message may be.
     #[error("a message of more than {MAX_MESSAGE} bytes")]
     Oversized,
-    /// Not all its fds arrived.
+    /// Not all its fds arrived: this process has no room for more.
     #[error("fds of a message were cut off")]
-    TruncatedFds,
+    TruncatedFds {
+        /// How long it is; it stands in the buffer.
+        bytes: usize,
+    },
     /// The kernel refused.
     #[error("cannot receive")]
     Socket {
@@ -107,14 +112,29 @@ impl Connection {
     ///
     /// What the kernel answered: `ENOENT` and `ECONNREFUSED` where no daemon is.
     pub fn connect(path: &Path) -> Result<Self, Errno> {
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Self::new(socket))
+        connected(socket(SocketFlags::empty())?, path)
+    }
+
+    /// The same without waiting, and the socket does not block later either.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and `EAGAIN` where as many wait for the daemon as may.
+    pub fn connect_nonblocking(path: &Path) -> Result<Self, Errno> {
+        connected(socket(SocketFlags::NONBLOCK)?, path)
+    }
+
+    /// Connects, and waits for the daemon no longer than `limit` then and in each later call.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and `EAGAIN` where the limit has passed.
+    pub fn connect_within(path: &Path, limit: Duration) -> Result<Self, Errno> {
+        let socket = socket(SocketFlags::empty())?;
+        for which in [Timeout::Send, Timeout::Recv] {
+            rustix::net::sockopt::set_socket_timeout(&socket, which, Some(limit))?;
+        }
+        connected(socket, path)
     }
 
     /// Makes calls return at once, or wait.
@@ -175,6 +195,16 @@ impl Connection {
     }
 }
 
+fn socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | flags;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+fn connected(socket: OwnedFd, path: &Path) -> Result<Connection, Errno> {
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(Connection::new(socket))
+}
+
 fn receive<'a>(
     socket: BorrowedFd<'_>,
     buffer: &'a mut Vec<u8>,
@@ -206,7 +236,9 @@ fn receive<'a>(
         return Err(ReceiveError::Oversized);
     }
     if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(ReceiveError::TruncatedFds);
+        return Err(ReceiveError::TruncatedFds {
+            bytes: received.bytes,
+        });
     }
     if received.bytes == 0 {
         return Err(ReceiveError::Closed);

@@ -67,7 +67,7 @@ pub enum ReasonCode {
     Outpaced,
     /// An instruction to take a better path is under way.
     PromotionPending,
-    /// The VMM holds promotions back.
+    /// Events wait until the consumer has answered an instruction; or the VMM holds promotions back.
     Held,
     /// The consumer reads its eventfd in user space.
     UserSpaceConsumer,

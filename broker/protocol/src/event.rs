@@ -84,6 +84,9 @@ pub enum EventKind {
         uuid: String,
         /// How it stands now.
         state: crate::vgpu::VgpuState,
+        /// Why it is gone, where nobody asked for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// The watcher was too slow: this many events were left out here.
     Lagged {

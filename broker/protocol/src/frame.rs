@@ -1,5 +1,7 @@
 //! The envelope around requests, responses and notices.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::batch::UsualBatch;
 use crate::code::ErrorCode;
 use crate::code::WireError;
+use crate::json;
 use crate::notice::Notice;
 use crate::request::Body;
 use crate::request::Request;
@@ -20,6 +23,8 @@ const LONG_PACKET: usize = 512;
 pub struct RequestFrame {
     /// Echoed in the response; the client's choice.
     pub id: u64,
+    /// Whether it is a handshake, well said or not.
+    pub is_hello: bool,
     /// What is asked, or why that cannot be read.
     pub request: Result<Request, WireError>,
 }
@@ -39,7 +44,7 @@ struct Envelope<'a> {
     id: u64,
     #[serde(rename = "type")]
     kind: String,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "json::there")]
     body: Option<&'a RawValue>,
 }
 
@@ -107,11 +112,18 @@ impl RequestFrame {
     }
 
     fn decode_any(packet: &[u8]) -> Result<Self, WireError> {
-        let envelope: Envelope<'_> = serde_json::from_slice(packet).map_err(|error| {
-            WireError::new(ErrorCode::MalformedMessage, format!("no request: {error}"))
-        })?;
+        let malformed = |why: &dyn fmt::Display| {
+            WireError::new(ErrorCode::MalformedMessage, format!("no request: {why}"))
+        };
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(packet).map_err(|error| malformed(&error))?;
+        let body = envelope.body.map(RawValue::get);
+        if !json::is_object(packet) || !body.is_none_or(|body| json::is_object(body.as_bytes())) {
+            return Err(malformed(&"no JSON object"));
+        }
         Ok(Self {
             id: envelope.id,
+            is_hello: envelope.kind == "hello",
             request: Request::decode(&envelope.kind, envelope.body),
         })
     }
@@ -119,12 +131,13 @@ impl RequestFrame {
 
 /// Reads a long batch in one pass, where there is nothing unusual about it.
 fn decode_batch(packet: &[u8]) -> Option<RequestFrame> {
-    if packet.len() < LONG_PACKET {
+    if packet.len() < LONG_PACKET || !json::has_one_list(packet) {
         return None;
     }
     let frame: UsualFrame<'_> = serde_json::from_slice(packet).ok()?;
     (frame.kind == "batch").then(|| RequestFrame {
         id: frame.id,
+        is_hello: false,
         request: Ok(Request::Batch(frame.body.into())),
     })
 }

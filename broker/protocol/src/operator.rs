@@ -33,9 +33,9 @@ pub struct Status {
     pub relayed: u64,
     /// Claims of an earlier run that were delivered again.
     pub recovered: u64,
-    /// Requests answered.
+    /// Requests done.
     pub requests: u64,
-    /// Requests refused.
+    /// Requests refused, and packets that were none.
     pub refused: u64,
     /// Times it woke up.
     pub wakeups: u64,

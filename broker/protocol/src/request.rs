@@ -11,6 +11,7 @@ use crate::code::ErrorCode;
 use crate::code::WireError;
 use crate::hello::Hello;
 use crate::instruction::Answer;
+use crate::json;
 use crate::object::ConsumerReport;
 use crate::object::RegisterConsumer;
 use crate::object::RegisterProducer;
@@ -64,7 +65,7 @@ pub enum Request {
 struct Batched<'a> {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "json::there")]
     body: Option<&'a RawValue>,
 }
 
@@ -136,6 +137,12 @@ impl Request {
     ///
     /// `unknown-request`, `invalid-field`; in a batch with the index.
     pub fn decode(kind: &str, body: Option<&RawValue>) -> Result<Self, WireError> {
+        if body.is_some_and(|body| json::misplaces_a_list(body.get())) {
+            return Err(WireError::new(
+                ErrorCode::InvalidField,
+                format!("{kind}: a list where an object is expected"),
+            ));
+        }
         let request = match kind {
             "hello" => Self::Hello(read(kind, body)?),
             "register-producer" => Self::RegisterProducer(read(kind, body)?),

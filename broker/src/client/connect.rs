@@ -10,8 +10,9 @@ use irqbroker_protocol::FdCount;
 use irqbroker_protocol::Hello;
 use irqbroker_protocol::MAX_FDS;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::Notice;
 use irqbroker_protocol::Request;
-use irqbroker_protocol::Scope;
+use irqbroker_protocol::ServerFrame;
 use irqbroker_protocol::Side;
 use rustix::event::epoll;
 use rustix::time::Itimerspec;
@@ -28,17 +29,18 @@ use super::wire::Wire;
 /// longest message.
 const TOGETHER: usize = 100;
 
+/// Packets looked at for the reason of a close: the first of a connection, as long as it was turned away.
+const LAST_WORDS: usize = 64;
+
 impl ControlClient {
     /// Tries to reach the daemon; later again if that fails.
     pub(super) fn connect(&mut self) {
-        let Ok(connection) = Connection::connect(&self.options.socket) else {
+        let Ok(connection) = Connection::connect_nonblocking(&self.options.socket) else {
             self.fail();
             return;
         };
         let data = epoll::EventData::new_u64(CONNECTION);
-        let ready = connection.set_nonblocking(true);
-        let added =
-            ready.and_then(|()| epoll::add(&self.epoll, &connection, data, epoll::EventFlags::IN));
+        let added = epoll::add(&self.epoll, &connection, data, epoll::EventFlags::IN);
         if added.is_err() {
             self.fail();
             return;
@@ -47,18 +49,36 @@ impl ControlClient {
         let hello = Request::Hello(Hello {
             linger_ms: linger,
             claim_record: self.record.is_some(),
-            ..Hello::new(
-                self.options.name.clone(),
-                &[Scope::Producer, Scope::Consumer],
-            )
+            ..Hello::new(self.options.name.clone(), &self.options.scopes)
         });
         let mut wire = Wire::new(connection);
         let record: Vec<BorrowedFd<'_>> = self.record.iter().map(AsFd::as_fd).collect();
         let asked = wire.ask(&hello, &record, Asked::Hello);
         self.wire = Some(wire);
         if asked.is_err() {
-            self.lose();
+            self.hear_out();
         }
+    }
+
+    /// The daemon closes. One that turns a process away says why and closes, before it is asked or
+    /// after: the error of the closed socket comes first, and then what was said.
+    pub(super) fn hear_out(&mut self) {
+        for _ in 0..LAST_WORDS {
+            let Some(wire) = &mut self.wire else { return };
+            let Ok(packet) = wire.connection.receive() else {
+                break;
+            };
+            // Instructions of a daemon that is gone are nobody's any more.
+            match ServerFrame::decode(packet.bytes) {
+                Ok(frame @ ServerFrame::Response { .. })
+                | Ok(frame @ ServerFrame::Notice(Notice::Closing(_))) => {
+                    let fds = packet.fds;
+                    self.receive(frame, fds);
+                }
+                _ => {}
+            }
+        }
+        self.lose();
     }
 
     /// Everything is told to a daemon that knows nothing of it yet.
@@ -205,3 +225,6 @@ impl ControlClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

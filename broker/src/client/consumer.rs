@@ -49,6 +49,8 @@ pub(super) struct OwnConsumer {
     /// The producer's eventfd, while it is bound to that.
     pub(super) attached: Option<Token>,
     pub(super) masked: bool,
+    /// Host processors on which the producer's interrupt is best handled.
+    pub(super) affinity: Vec<u32>,
     /// Its place in the claim record.
     pub(super) slot: Option<u32>,
     /// An interrupt may be in service from now on: events have been anybody's to deliver.
@@ -79,6 +81,7 @@ impl OwnConsumer {
             resample,
             attached: None,
             masked: false,
+            affinity: Vec::new(),
             slot: None,
             delivers: false,
             bound: None,
@@ -118,6 +121,14 @@ impl OwnConsumer {
             route: self.consumer.route().map(reason::route),
             affinity: None,
         }
+    }
+
+    /// The same with the hint, if one was given.
+    pub(super) fn hint(&self) -> Option<ConsumerReport> {
+        (!self.affinity.is_empty()).then(|| ConsumerReport {
+            affinity: Some(self.affinity.clone()),
+            ..self.report()
+        })
     }
 
     /// The handle of the link in this process.

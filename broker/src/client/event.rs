@@ -15,6 +15,11 @@ pub enum ClientEvent {
         /// A number that differs from that of every earlier run of the daemon.
         run: u64,
     },
+    /// The daemon refused the connection, or closes it: the next attempt may fare no better.
+    Rejected {
+        /// Why.
+        error: WireError,
+    },
     /// The daemon is gone. Bound links go on, relayed ones wait.
     Disconnected,
     /// Everything that is registered here is registered there.

@@ -216,15 +216,18 @@ impl ControlClient {
         })
     }
 
-    /// Tells a consumer's producer on which host processors its interrupt is best handled.
+    /// Tells a consumer's producer on which host processors its interrupt is best handled, now and
+    /// with every daemon to come.
     ///
     /// # Errors
     ///
     /// There is none of this name.
     pub fn hint(&mut self, name: &Name, processors: &[u32]) -> Result<(), ControlError> {
+        let consumer = self.consumer(name)?;
+        consumer.affinity = processors.to_vec();
         let report = ConsumerReport {
             affinity: Some(processors.to_vec()),
-            ..self.consumer(name)?.report()
+            ..consumer.report()
         };
         self.ask(&Request::Report(report));
         Ok(())

@@ -51,13 +51,16 @@ impl ControlClient {
     }
 
     fn welcome(&mut self, result: Result<AnswerBody, WireError>, fds: Vec<OwnedFd>) {
-        let welcome = result
-            .map_err(|error| error.to_string())
-            .and_then(|body| body.read().map_err(|error| error.to_string()));
-        let welcome: Welcome = match welcome {
-            Ok(welcome) => welcome,
+        let welcome: Welcome = match result.map(|body| body.read()) {
+            Ok(Ok(welcome)) => welcome,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the daemon's handshake cannot be read");
+                self.lose();
+                return;
+            }
             Err(error) => {
-                tracing::warn!(error, "the daemon refused the handshake");
+                tracing::warn!(%error, "the daemon refused the handshake");
+                self.note(ClientEvent::Rejected { error });
                 self.lose();
                 return;
             }
@@ -111,6 +114,10 @@ impl ControlClient {
             && let Some(consumer) = self.consumers.get_mut(name)
         {
             consumer.slot = registered.slot;
+            // No part of a registration.
+            if let Some(hint) = consumer.hint() {
+                self.ask(&Request::Report(hint));
+            }
         }
     }
 
@@ -143,6 +150,8 @@ impl ControlClient {
             }),
             Notice::Closing(closing) => {
                 tracing::info!(code = %closing.code, text = closing.text, "the daemon closes");
+                let error = WireError::new(closing.code, closing.text);
+                self.note(ClientEvent::Rejected { error });
             }
             Notice::Event(_) => {}
         }

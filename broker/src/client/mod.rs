@@ -24,6 +24,7 @@ pub use error::ControlError;
 pub use event::ClientEvent;
 pub use handle::ControlClient;
 pub use irqbroker_protocol::Name;
+pub use irqbroker_protocol::Scope;
 pub use options::Backoff;
 pub use options::ClientOptions;
 pub use options::ConsumerSpec;

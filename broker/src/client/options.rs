@@ -7,6 +7,7 @@ use std::time::Duration;
 use irqbroker_core::ProducerInfo;
 use irqbroker_core::Token;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::Scope;
 
 use super::producer::Redirect;
 
@@ -48,6 +49,9 @@ pub struct ClientOptions {
     pub socket: PathBuf,
     /// What the process calls itself, for people.
     pub name: String,
+    /// What it asks the daemon for, which refuses the connection where one of them is not granted:
+    /// both sides unless changed.
+    pub scopes: Vec<Scope>,
     /// How long its objects shall outlive the connection, for a hand-over.
     pub linger: Duration,
     /// How long to wait between attempts to connect.
@@ -55,11 +59,12 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// A client of the daemon at `socket` that hands nothing over.
+    /// A client of the daemon at `socket` for producers and consumers, which hands nothing over.
     pub fn new(socket: impl Into<PathBuf>, name: impl Into<String>) -> Self {
         Self {
             socket: socket.into(),
             name: name.into(),
+            scopes: vec![Scope::Producer, Scope::Consumer],
             linger: Duration::ZERO,
             backoff: Backoff::default(),
         }

@@ -84,7 +84,7 @@ impl ControlClient {
     fn serve_connection(&mut self) {
         let flushed = self.wire.as_mut().map(Wire::flush);
         if matches!(flushed, Some(Err(Broken))) {
-            self.lose();
+            self.hear_out();
             return;
         }
         for _ in 0..PACKETS {
@@ -102,7 +102,7 @@ impl ControlClient {
                 },
                 Err(ReceiveError::WouldBlock) => return,
                 Err(_) => {
-                    self.lose();
+                    self.hear_out();
                     return;
                 }
             }

@@ -15,9 +15,13 @@ use crate::damage::Damage;
 use crate::damage::TILE_WIDTH;
 use crate::frame::Frame;
 use crate::mapping_fd::Mapping;
+use crate::pixels::Layout;
 use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
 use crate::surface::Surface;
+
+/// Pixels of a tile's line.
+const TILE: usize = TILE_WIDTH as usize;
 
 /// What came of reading the primary plane.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,9 +66,7 @@ impl Fetcher {
         let known = frame.insert(known);
         let mut damage = Damage::none(size.0, size.1);
         for_each_line(&mut self.bytes, &surface, &plane, |y, bytes| {
-            self.line.resize(size.0.into(), 0);
-            plane.layout.words(bytes, &mut self.line);
-            update(known, y, &self.line, &mut damage);
+            update(known, y, bytes, plane.layout, &mut damage);
         })?;
         Ok(if replaced {
             Fetched::Replaced
@@ -180,18 +182,28 @@ pub(crate) fn for_each_line(
     Ok(())
 }
 
-/// Takes over a line, and marks the tiles in which it differs.
-fn update(frame: &mut Arc<Frame>, y: u16, line: &[u32], damage: &mut Damage) {
-    if frame.line(y) == line {
+/// Takes over a line, and marks the tiles in which it differs. Each tile is converted and compared at
+/// once: it never leaves the first cache, and one that is as it was is not written.
+fn update(frame: &mut Arc<Frame>, y: u16, line: &[u8], layout: Layout, damage: &mut Damage) {
+    let mut words = [0; TILE];
+    let tiles = || line.chunks(TILE * layout.bytes());
+    let known = frame.line(y).chunks(TILE);
+    let first = tiles().zip(known).position(|(bytes, known)| {
+        let words = &mut words[..known.len()];
+        layout.words(bytes, words);
+        words != known
+    });
+    let Some(first) = first else {
         return;
-    }
+    };
     // A viewer that is still being sent the frame before keeps it, and this becomes another.
-    let old = Arc::make_mut(frame).line_mut(y);
-    let tile = usize::from(TILE_WIDTH);
-    let tiles = (0..).step_by(tile).zip(line.chunks(tile));
-    for ((x, new), old) in tiles.zip(old.chunks_mut(tile)) {
-        if new != old {
-            old.copy_from_slice(new);
+    let known = Arc::make_mut(frame).line_mut(y).chunks_mut(TILE);
+    let tiles = (0..).step_by(TILE).zip(tiles().zip(known));
+    for (x, (bytes, known)) in tiles.skip(first) {
+        let words = &mut words[..known.len()];
+        layout.words(bytes, words);
+        if words != known {
+            known.copy_from_slice(words);
             damage.mark_tile(x, y);
         }
     }

@@ -24,8 +24,10 @@ use rustix::mm::ProtFlags;
 const TMPFS: u64 = 0x0102_1994;
 /// Larger files are not mapped: they would take the place of much else. The largest picture fits.
 const LEN_MAX: u64 = 1 << 31;
+/// What is loaded at once: a line of a cache, by the widest loads that the compiler has.
+type Block = [u64; 8];
 /// Bytes of a load.
-const WORD: usize = size_of::<u64>();
+const BLOCK: usize = size_of::<Block>();
 
 /// Which file it is. No other has the same while this one is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,30 +91,34 @@ impl Mapping {
     }
 
     /// Copies what is there from `at` on, and returns how many bytes that were: less only at the end.
-    /// What is written meanwhile comes in words of the old and of the new.
+    /// What is written meanwhile comes in parts, of the old and of the new.
     pub(crate) fn read(&self, at: usize, bytes: &mut [u8]) -> usize {
         let count = self.len().saturating_sub(at).min(bytes.len());
         if count == 0 {
             return 0;
         }
-        // A mapping begins with a page, so a word lies well where its place is a multiple of its size.
-        let unaligned = (at.wrapping_neg() % WORD).min(count);
+        // A mapping begins with a page, so a block lies well where its place is a multiple of its size.
+        let unaligned = (at.wrapping_neg() % BLOCK).min(count);
         let (head, rest) = bytes[..count].split_at_mut(unaligned);
-        let (words, tail) = rest.as_chunks_mut::<WORD>();
+        let (blocks, tail) = rest.as_chunks_mut::<BLOCK>();
         for (at, byte) in (at..).zip(head) {
             *byte = self.byte(at);
         }
         let from = at + unaligned;
         // SAFETY: `from` is at most `at + count`, which is within the mapping.
-        let start = unsafe { self.start.byte_add(from) }.cast::<u64>();
-        for (index, word) in words.iter_mut().enumerate() {
-            // SAFETY: the word ends at `from + 8 * (index + 1)`, at most `at + count`.
-            let word_at = unsafe { start.add(index) };
+        let start = unsafe { self.start.byte_add(from) }.cast::<Block>();
+        for (index, block) in blocks.iter_mut().enumerate() {
+            // SAFETY: the block ends at `from + BLOCK * (index + 1)`, at most `at + count`.
+            let block_at = unsafe { start.add(index) };
             // SAFETY: within the mapping, which lives as long as `self` and cannot shrink; a multiple
-            // of 8 from a page's begin, or there is no word; all bytes are valid as a number.
-            *word = unsafe { word_at.read_volatile() }.to_ne_bytes();
+            // of `BLOCK` from a page's begin, or there is no block; all bytes are valid as numbers.
+            let words = unsafe { block_at.read_volatile() };
+            let (into, _) = block.as_chunks_mut();
+            into.iter_mut()
+                .zip(words)
+                .for_each(|(into, word)| *into = word.to_ne_bytes());
         }
-        let from = from + words.len() * WORD;
+        let from = from + blocks.len() * BLOCK;
         for (at, byte) in (from..).zip(tail) {
             *byte = self.byte(at);
         }
@@ -190,9 +196,21 @@ mod tests {
     #[test]
     fn mapping_reads_what_the_file_holds_at_any_place_and_length() {
         let mapping = Mapping::of(sealed().as_fd(), None).unwrap();
-        // Both sides of words, of the page and of the end.
-        for at in [0, 1, 7, 8, 9, 4090, 4096, LEN - 1, LEN, LEN + 1, usize::MAX] {
-            for len in 0..40 {
+        // Both sides of blocks, of the page and of the end.
+        for at in [
+            0,
+            1,
+            63,
+            64,
+            65,
+            4090,
+            4096,
+            LEN - 1,
+            LEN,
+            LEN + 1,
+            usize::MAX,
+        ] {
+            for len in (0..20).chain(60..70).chain(120..200) {
                 let mut bytes = vec![0xff; len];
                 let count = mapping.read(at, &mut bytes);
                 assert_eq!(count, len.min(LEN.saturating_sub(at)), "{len} at {at}");

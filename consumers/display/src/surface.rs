@@ -12,8 +12,9 @@ use crate::mapping_fd::Mapping;
 /// How much of a file or a device is read at once: it stays in a core's own cache until it has been
 /// compared, and requests are few.
 const REQUEST: usize = 256 << 10;
-/// How much of mapped memory is: it stays in the cache of the first level.
-const COPY: usize = 16 << 10;
+/// How much of mapped memory is, or one line: it stays in the cache of the first level, with what it is
+/// compared with.
+const COPY: usize = 4 << 10;
 
 /// What a picture is read from.
 #[derive(Debug)]

@@ -16,7 +16,9 @@ boot() {
     # And our vGPU, whose socket takes nothing but JSON.
     # shellcheck disable=SC2154 # of lib/vgpu.sh
     local socket="{\"type\":\"unix\",\"path\":\"$vgpu_socket\"}"
-    devices+=(-device "{\"driver\":\"vfio-user-pci\",\"addr\":\"6\",\"socket\":$socket}")
+    # Milliseconds: a server that gets no processor for a while has not gone.
+    local patience='"x-msg-timeout":120000'
+    devices+=(-device "{\"driver\":\"vfio-user-pci\",\"addr\":\"6\",$patience,\"socket\":$socket}")
     # A server can only map memory that comes with a file.
     local memory=(-m 1G -object "memory-backend-memfd,id=ram,size=1G,share=on" -machine memory-backend=ram)
     # Through which the stories ask this machine: see answer_questions.

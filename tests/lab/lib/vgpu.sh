@@ -40,6 +40,7 @@ stop_vgpu() {
 
 # Answers each line that comes from inside with one line: answer_questions FOLDER
 #
+#   nothing            is answered with nothing, which shows that the machine has come so far
 #   screenshot NAME    takes FOLDER/NAME.png of head 0
 #   vnc NAME           the same by a VNC viewer that connects and leaves
 #   viewer NAME        the same by one that has been connected since it was first asked for, and asks for nothing

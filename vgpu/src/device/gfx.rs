@@ -19,6 +19,7 @@ use crate::device::gfx_user::Shown;
 use crate::device::gfx_user::Window;
 use crate::device::state::State;
 use crate::device::state::head_id;
+use crate::instance::VgpuInstance;
 
 /// How often a picture is exported anew because the VRAM was cleared meanwhile.
 const EXPORTS_MAX: usize = 3;
@@ -43,11 +44,10 @@ impl State {
         }
     }
 
-    fn plane(&self, head: usize, plane: Plane) -> Option<Shown> {
-        let head = head_id(head);
+    fn plane(&mut self, instance: &VgpuInstance, head: usize, plane: Plane) -> Option<Shown> {
         match plane {
-            Plane::Primary => self.registers.shown(head).map(Shown::from),
-            Plane::Cursor => self.registers.cursor(head).map(Shown::from),
+            Plane::Primary => self.shown(instance, head).map(Shown::from),
+            Plane::Cursor => self.registers.cursor(head_id(head)).map(Shown::from),
         }
     }
 }
@@ -77,7 +77,7 @@ impl VgpuDevice {
         };
         let mut state = self.lock();
         let (_, head) = state.gfx(asker)?;
-        let shown = state.plane(head, plane);
+        let shown = state.plane(&self.instance, head, plane);
         let (user, _) = state.gfx(asker)?;
         user.set_window(plane, shown.map(|shown| shown.window));
         drop(state);
@@ -98,7 +98,7 @@ impl VgpuDevice {
             let mut state = self.lock();
             let cleared = state.cleared;
             let (_, head) = state.gfx(asker)?;
-            let shown = state.plane(head, plane);
+            let shown = state.plane(&self.instance, head, plane);
             let Some(shown) = shown else {
                 return Ok(GfxPlaneInfo::disabled(plane_type, GfxTransport::Dmabuf));
             };

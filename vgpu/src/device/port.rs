@@ -104,7 +104,7 @@ impl VgpuDevice {
         }
         let (_, half_second) = self.instance.heads()[head].frame_and_half_second();
         state.alarmed(head);
-        state.heads[head].events.advance(frame, half_second);
+        state.heads[head].advance(frame, half_second);
         state.signal(head, &mut outbox);
         let look = state.take_look(head);
         let card = state.heads[head].card.take();
@@ -112,7 +112,7 @@ impl VgpuDevice {
         drop(state);
         self.send(outbox);
         if let Some(painter) = card {
-            self.paint_card(head, painter, frame);
+            self.card_due(head, painter, frame);
         }
         let Some(mut sampler) = look else {
             return;

@@ -188,6 +188,8 @@ impl State {
         self.forget_alarm(place);
         self.show_edid(place);
         self.show(head_id(place));
+        // The file has no room for two: a flip that waits is told at its vblank and shown before.
+        self.heads[place].show_committed();
         self.sync_vectors(place);
     }
 }

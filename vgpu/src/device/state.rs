@@ -27,6 +27,8 @@ use crate::registers::Monitor;
 use crate::registers::Registers;
 use crate::sampler::Look;
 use crate::sampler::Sampler;
+use crate::scanout::Scanout;
+use crate::scanout_latch::ScanoutLatch;
 
 /// Whether the device still signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub(crate) struct HeadState {
     pub(crate) events: HeadEvents,
     pub(crate) monitor: Monitor,
     pub(crate) edid: EdidRegion,
+    latch: ScanoutLatch,
     /// What is known of the picture's contents; away while they are being looked at.
     sampler: Option<Sampler>,
     /// The test card, if it shows one.
@@ -111,8 +114,14 @@ impl State {
     pub(crate) fn advance(&mut self, instance: &VgpuInstance, head: usize) {
         if let (Some(state), Some(timed)) = (self.heads.get_mut(head), instance.heads().get(head)) {
             let (frame, half_second) = timed.frame_and_half_second();
-            state.events.advance(frame, half_second);
+            state.advance(frame, half_second);
         }
+    }
+
+    /// What a head shows at present, if anything.
+    pub(crate) fn shown(&mut self, instance: &VgpuInstance, head: usize) -> Option<Scanout> {
+        self.advance(instance, head);
+        self.heads.get(head)?.latch.shown()
     }
 
     /// What the registers of the first `heads` heads tell, as of now.
@@ -261,8 +270,8 @@ impl State {
     /// What the picture of a head is to be looked at with, if it is time to. Answered by
     /// [`looked`](Self::looked).
     pub(crate) fn take_look(&mut self, head: usize) -> Option<Sampler> {
-        let shown = self.registers.shown(head_id(head));
         let state = &mut self.heads[head];
+        let shown = state.latch.shown();
         if !state.events.take_look() {
             return None;
         }
@@ -316,14 +325,16 @@ impl State {
         state.sampler = None;
     }
 
-    /// Takes over what a head shows; nothing is known of its contents.
+    /// Takes over what a head is to show; nothing is known of its contents.
     pub(crate) fn show(&mut self, id: HeadId) {
-        let picture = match self.registers.shown(id) {
+        let committed = self.registers.shown(id);
+        let picture = match committed {
             Some(_) => Picture::Visible,
             None => Picture::Hidden,
         };
         if let Some(state) = self.heads.get_mut(usize::from(id.0)) {
             state.sampler = None;
+            state.latch.commit(committed);
             state.events.set_picture(picture);
         }
     }
@@ -335,10 +346,24 @@ impl HeadState {
             events: HeadEvents::new(),
             monitor: Monitor::Plugged,
             edid,
+            latch: ScanoutLatch::default(),
             sampler: None,
             card: Card::Off,
             alarm: None,
         }
+    }
+
+    /// Goes on to `frame`; see [`HeadEvents::advance`].
+    pub(crate) fn advance(&mut self, frame: u64, half_second: u64) {
+        self.events.advance(frame, half_second);
+        if !self.events.flip_waits() {
+            self.latch.vblank();
+        }
+    }
+
+    /// What was committed is shown, whether or not there was a vblank since.
+    pub(crate) const fn show_committed(&mut self) {
+        self.latch.vblank();
     }
 }
 

@@ -3,8 +3,15 @@
 //! At the vblank of frame n the buffer that was committed before is shown, which says n. The other
 //! one, which nobody looks at any more, is painted with n + 1 and committed, and so shown from the
 //! next vblank on. A painter that is late skips numbers; it never paints what is shown.
+//!
+//! It paints on a thread of its own, as a guest does on its vCPUs: no vblank of another head and
+//! nobody who was told of this one waits for it.
 
+mod thread;
+
+use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::RegionIndex;
@@ -13,6 +20,8 @@ use crate::device::UnknownHead;
 use crate::device::VgpuDevice;
 use crate::device::gfx_user::PAGE;
 use crate::device::state::Life;
+use crate::device::test_card::thread::PaintThread;
+use crate::device::test_card::thread::Work;
 use crate::head::HeadId;
 use crate::scanout::PixelFormat;
 use crate::scanout::Scanout;
@@ -27,7 +36,7 @@ const PLANE: u64 = 0x920;
 const HEAD_STRIDE: u64 = 0x40;
 
 /// Why a head shows no test card.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum TestCardError {
     /// The head is not there.
     #[error("no head for a test card")]
@@ -44,14 +53,25 @@ pub enum TestCardError {
         /// The head.
         head: HeadId,
     },
+    /// The host has no thread to give.
+    #[error("cannot start the thread that paints the test card of head {head}")]
+    Thread {
+        /// The head.
+        head: HeadId,
+        /// What was wrong.
+        #[source]
+        source: io::Error,
+    },
 }
 
-/// A test card that a head shows. Dropping it ends the movement and leaves the last picture.
+/// A test card that a head shows. Dropping it ends the movement and leaves the last picture; it waits
+/// for the picture that is being painted.
 #[derive(Debug)]
 pub struct TestCard {
     device: Arc<VgpuDevice>,
     head: HeadId,
     picture: TestPicture,
+    thread: Option<PaintThread>,
 }
 
 impl TestCard {
@@ -65,11 +85,18 @@ impl TestCard {
 impl Drop for TestCard {
     fn drop(&mut self) {
         let place = usize::from(self.head.0);
-        let mut state = self.device.lock();
-        if let Some(head) = state.heads.get_mut(place) {
-            head.card = Card::Off;
-        }
-        state.rearm(&self.device.instance, place);
+        let set = |card| {
+            let mut state = self.device.lock();
+            if let Some(head) = state.heads.get_mut(place) {
+                head.card = card;
+            }
+            state.rearm(&self.device.instance, place);
+        };
+        // The thread ends once no painter is left that it could be sent. Another card would be taken
+        // for the one that is being painted, so none comes before.
+        set(Card::Ending);
+        drop(self.thread.take());
+        set(Card::Off);
     }
 }
 
@@ -83,6 +110,8 @@ pub(crate) enum Card {
     Waiting(Box<Painter>),
     /// Being painted.
     Painting,
+    /// Perhaps still being painted, for the last time.
+    Ending,
 }
 
 impl Card {
@@ -115,6 +144,8 @@ pub(crate) struct Painter {
     /// The one that was committed last.
     front: usize,
     bytes: Vec<u8>,
+    /// Where it is sent to paint; none: where the vblank comes.
+    thread: Option<Sender<Work>>,
 }
 
 impl Painter {
@@ -159,10 +190,10 @@ impl Painter {
         part: &Part,
     ) -> Result<(), Errno> {
         let pixel = u64::from(scanout.format.bytes());
+        let mut before = None;
         for line in part.lines.clone() {
-            // All lines of a strip are the same.
-            let alike = self.picture.is_strip(line) && self.picture.is_strip(line.wrapping_sub(1));
-            if line == part.lines.start || !alike {
+            let band = Some(self.picture.band(line));
+            if std::mem::replace(&mut before, band) != band {
                 self.bytes.clear();
                 self.picture
                     .line(frame, part.columns.clone(), line, &mut self.bytes);
@@ -221,44 +252,55 @@ fn commit(device: &VgpuDevice, head: u8, scanout: &Scanout, off: bool) -> Result
 impl VgpuDevice {
     /// Has a head show the test card, drawn by the device itself at each of its vblanks: in the
     /// preferred mode, in two buffers that are flipped as a guest would. For a head that no guest
-    /// drives. It is drawn on the thread that drives the scheduler, whether or not anybody looks.
+    /// drives.
+    ///
+    /// It is drawn on a thread that ends with the card, whether or not anybody looks; on a clock of the
+    /// embedder's, which no thread can follow, by the one who drives the scheduler.
     ///
     /// # Errors
     ///
     /// See [`TestCardError`]. The head shows what it did.
     pub fn show_test_card(self: &Arc<Self>, head: HeadId) -> Result<TestCard, TestCardError> {
         let (width, height) = (u32::from(self.vgpu.width), u32::from(self.vgpu.height));
-        if self.instance.head(head).is_none() {
+        let Some(timed) = self.instance.head(head) else {
             return Err(TestCardError::Head(UnknownHead { head }));
-        }
-        let room = TestCardError::Room { head };
+        };
+        let room = || TestCardError::Room { head };
         // A preferred mode is never smaller than the card.
-        let picture = TestPicture::new(width, height).ok_or(room)?;
+        let picture = TestPicture::new(width, height).ok_or_else(room)?;
         let end = buffer_at(width, height, head.0, 1) + self.picture_len();
         if end > self.vram.size() {
-            return Err(room);
+            return Err(room());
         }
         let place = usize::from(head.0);
         let mut state = self.lock();
         state.advance(&self.instance, place);
-        match state.heads.get_mut(place).map(|known| &mut known.card) {
-            Some(card @ Card::Off) => {
-                *card = Card::Waiting(Box::new(Painter {
-                    head: head.0,
-                    picture,
-                    holds: [None; 2],
-                    front: 0,
-                    bytes: Vec::new(),
-                }));
-            }
+        let card = match state.heads.get_mut(place).map(|known| &mut known.card) {
+            Some(card @ Card::Off) => card,
             _ => return Err(TestCardError::Shown { head }),
-        }
+        };
+        let started = match timed.has_own_clock() {
+            true => None,
+            false => Some(PaintThread::start(self, head)),
+        };
+        let started = started.transpose();
+        let started = started.map_err(|source| TestCardError::Thread { head, source })?;
+        let (thread, work) = started.unzip();
+        *card = Card::Waiting(Box::new(Painter {
+            head: head.0,
+            picture,
+            holds: [None; 2],
+            front: 0,
+            bytes: Vec::new(),
+            thread: work,
+        }));
         state.rearm(&self.instance, place);
         drop(state);
         Ok(TestCard {
             device: Arc::clone(self),
             head,
             picture,
+            thread,
         })
     }
 
@@ -267,9 +309,25 @@ impl VgpuDevice {
         pixels * u64::from(PixelFormat::Xrgb8888.bytes())
     }
 
-    /// Paints what is to be shown from the next vblank on; with no lock held.
-    pub(crate) fn paint_card(&self, head: usize, mut painter: Box<Painter>, frame: u64) {
-        let painted = painter.paint(self, frame + 1);
+    /// The vblank of `frame` has come, at which there is something to paint; with no lock held.
+    pub(crate) fn card_due(&self, head: usize, painter: Box<Painter>, frame: u64) {
+        match painter.thread.clone() {
+            None => self.paint_card(head, painter, frame),
+            Some(thread) => {
+                // It is gone only after the card is: nobody has any use for the painter then.
+                let _ = thread.send(Work { painter, frame });
+            }
+        }
+    }
+
+    /// Paints what is to be shown from the vblank after `frame` on; with no lock held.
+    fn paint_card(&self, head: usize, mut painter: Box<Painter>, frame: u64) {
+        // One that was saved meanwhile stays as it is; it goes on with the alarm that comes with its life.
+        let running = self.lock().life == Life::Running;
+        let painted = match running {
+            true => painter.paint(self, frame + 1),
+            false => Ok(()),
+        };
         let mut state = self.lock();
         if let Err(error) = painted {
             tracing::warn!(%error, name = self.instance.name(), "cannot paint the test card");

@@ -1,4 +1,5 @@
 mod dmabuf;
+mod flips;
 
 use super::*;
 use std::os::fd::AsFd;
@@ -80,6 +81,12 @@ impl Bed {
         self.words(0x960, [offset, 8, 1 << 16 | 2, 1]);
     }
 
+    /// The same, from the next vblank on if it shows a picture already.
+    fn flip(&mut self, offset: u32) {
+        self.show(offset);
+        self.frame();
+    }
+
     /// The cursor of the second head, at 3, -2, with the pixel 1, 2 that points.
     fn point(&self, offset: u32) {
         self.words(0x970, [offset, 0xfffe_0003, 2 << 16 | 1, 1]);
@@ -125,14 +132,14 @@ fn count(event: &OwnedFd) -> u64 {
 
 #[test]
 fn region_of_a_view_is_the_picture_of_its_latest_query() {
-    let bed = Bed::new();
+    let mut bed = Bed::new();
     bed.write(RegionIndex::BAR0, 0, &[7; 8]);
     bed.write(RegionIndex::BAR0, PAGE, &[9; 8]);
     let (view, other) = (bed.view(1), bed.view(1));
     assert_eq!(read(&view, PRIMARY), Err(Errno::EINVAL));
     bed.show(0);
     query(&view, PlaneType::PRIMARY).unwrap();
-    bed.show(4096);
+    bed.flip(4096);
     query(&other, PlaneType::PRIMARY).unwrap();
     assert_eq!(read(&view, PRIMARY), Ok([7; 8]));
     assert_eq!(read(&other, PRIMARY), Ok([9; 8]));
@@ -147,7 +154,7 @@ fn region_of_a_view_is_the_picture_of_its_latest_query() {
 
 #[test]
 fn region_that_begins_with_a_page_can_be_mapped_where_it_says() {
-    let bed = Bed::new();
+    let mut bed = Bed::new();
     bed.write(RegionIndex::BAR0, 2 * PAGE, &[5; 8]);
     let view = bed.view(1);
     bed.show(8192);
@@ -159,7 +166,7 @@ fn region_that_begins_with_a_page_can_be_mapped_where_it_says() {
     let file = view.region_fd(PRIMARY).unwrap();
     rustix::io::pread(file, &mut data, region.offset).unwrap();
     assert_eq!(data, [5; 8]);
-    bed.show(8200);
+    bed.flip(8200);
     query(&view, PlaneType::PRIMARY).unwrap();
     let region = view.region_info(PRIMARY).unwrap();
     assert_eq!((region.flags, region.offset), (RegionFlags::READ, 0));

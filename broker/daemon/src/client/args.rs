@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::Subcommand;
+use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::WireError;
 
 use super::consume;
 use super::produce;
 use crate::config::SOCKET;
 use crate::kvm_node;
+use crate::operator::printable;
 use crate::output::Output;
 
 /// Most links of one process: the vectors the guest has handlers for.
@@ -44,7 +47,7 @@ pub(super) struct Common {
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = clap::value_parser!(u64).range(1..=MOST_LINKS))]
     pub(super) links: u64,
-    /// Give up after this many seconds
+    /// Give up when nothing has come for this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub(super) timeout: Duration,
 }
@@ -55,7 +58,8 @@ pub(super) struct ProduceArgs {
     #[command(flatten)]
     pub(super) common: Common,
     /// Events of each link
-    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(long, value_name = "N", default_value = "500",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) events: u64,
     /// Events a second of each link at most: each waits until `client consume` has taken the one before
     #[arg(long, value_name = "HZ", default_value = "100",
@@ -72,7 +76,8 @@ pub(super) struct ConsumeArgs {
     #[command(flatten)]
     pub(super) common: Common,
     /// Events to be expected of each link
-    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(long, value_name = "N", default_value = "500",
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) events: u64,
     /// Take the interrupts in user space: no guest, and no path but the relay
     #[arg(long)]
@@ -104,6 +109,15 @@ impl Common {
         Ok(Name::new(&format!("{}.{index}", self.link))?)
     }
 
+    /// What is said where no daemon has answered in time.
+    pub(super) fn no_daemon(&self) -> String {
+        format!(
+            "no daemon at {} answers within {} s; start one with `irqbroker serve`",
+            self.socket.display(),
+            self.timeout.as_secs_f64()
+        )
+    }
+
     /// The name of a side of a link, in this process.
     ///
     /// # Errors
@@ -111,6 +125,15 @@ impl Common {
     /// It would be too long.
     pub(super) fn side_name(&self, side: &str, index: u64) -> anyhow::Result<Name> {
         Ok(Name::new(&format!("{}.{index}.{side}", self.link))?)
+    }
+}
+
+/// What the daemon said when it would not have this process; nothing where it only ends, since the next
+/// one may.
+pub(super) fn rejection(error: &WireError) -> Option<String> {
+    match error.code {
+        ErrorCode::ShuttingDown => None,
+        code => Some(format!("{code}: {}", printable(&error.text))),
     }
 }
 

@@ -15,6 +15,7 @@ use irqbroker::client::ClientOptions;
 use irqbroker::client::ConsumerSpec;
 use irqbroker::client::ControlClient;
 use irqbroker::client::Name;
+use irqbroker::client::Scope;
 use irqbroker::kvm::DestinationIds;
 use irqbroker::kvm::EmbedderRoutes;
 use irqbroker::kvm::VmDomain;
@@ -27,8 +28,10 @@ use rustix::event::Timespec;
 use rustix::io::Errno;
 
 use super::args::ConsumeArgs;
+use super::args::rejection;
 use super::counting::Counting;
 use super::pace::Teller;
+use super::pace::Told;
 use super::report::Consumed;
 use crate::guest;
 use crate::output::Output;
@@ -60,7 +63,7 @@ struct Run {
     refused: Option<String>,
 }
 
-/// Takes interrupts until as many as expected came, or the time is over.
+/// Takes interrupts until as many as expected came, or none came for too long.
 ///
 /// # Errors
 ///
@@ -68,16 +71,24 @@ struct Run {
 /// expected.
 pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
     let mut run = Run::new(args)?;
-    let until = Instant::now() + args.common.timeout;
     let teller = Teller::new(&args.common)?;
+    let (mut seen, mut until) = (0, Instant::now() + args.common.timeout);
     while Instant::now() < until {
-        let delivered = run.delivered().into_iter().min().unwrap_or_default();
-        // Over and over: the producer may have come just now.
-        teller.tell(delivered);
-        if delivered >= args.events {
+        let delivered = run.delivered();
+        let sum = delivered.iter().sum();
+        if sum > seen {
+            (seen, until) = (sum, Instant::now() + args.common.timeout);
+        }
+        let delivered = delivered.into_iter().min().unwrap_or_default();
+        // Over and over: the producer may have come just now. The last word has to reach it.
+        let told = teller.tell(delivered);
+        if delivered >= args.events && told == Told::Once {
             break;
         }
         run.serve_for(LOOK)?;
+    }
+    if run.connects == 0 {
+        bail!(args.common.no_daemon());
     }
     let quiet = Instant::now() + QUIET;
     while Instant::now() < quiet {
@@ -101,7 +112,10 @@ pub(super) fn run(args: &ConsumeArgs, output: &Output) -> anyhow::Result<()> {
 impl Run {
     fn new(args: &ConsumeArgs) -> anyhow::Result<Self> {
         let registry = Registry::new()?;
-        let options = ClientOptions::new(&args.common.socket, "irqbroker client consume");
+        let options = ClientOptions {
+            scopes: vec![Scope::Consumer],
+            ..ClientOptions::new(&args.common.socket, "irqbroker client consume")
+        };
         let mut client = ControlClient::new(options, registry.clone())?;
         let names: Result<Vec<Name>, _> = (0..args.common.links)
             .map(|index| args.common.side_name("consumer", index))
@@ -158,6 +172,9 @@ impl Run {
             match event {
                 ClientEvent::Connected { .. } => self.connects += 1,
                 ClientEvent::Bound { name, bound: true } => drop(self.bound.insert(name)),
+                ClientEvent::Rejected { error } => {
+                    self.refused = self.refused.take().or(rejection(&error));
+                }
                 ClientEvent::Refused { name, error, .. } => {
                     self.refused = Some(format!("{name}: {error}"));
                 }

@@ -61,6 +61,15 @@ impl Arrivals {
     }
 }
 
+/// Whether something has been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// To whoever there is, which may be nobody.
+    Once,
+    /// Not yet: the producer's process has not heard what it was told before.
+    Later,
+}
+
 /// The consumer's end.
 #[derive(Debug)]
 pub(super) struct Teller {
@@ -81,9 +90,54 @@ impl Teller {
         })
     }
 
-    /// Tells how many events each link has delivered at least, if somebody hears; to be repeated, since
-    /// nobody may, or not yet.
-    pub(super) fn tell(&self, delivered: u64) {
-        let _heard = self.socket.send_to_addr(&delivered.to_ne_bytes(), &self.to);
+    /// Tells how many events each link has delivered at least; to be repeated, since nobody may hear it
+    /// yet.
+    pub(super) fn tell(&self, delivered: u64) -> Told {
+        let sent = self.socket.send_to_addr(&delivered.to_ne_bytes(), &self.to);
+        match sent.map_err(|error| error.kind()) {
+            Err(io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Told::Later,
+            _ => Told::Once,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use irqbroker_protocol::Name;
+
+    use super::*;
+
+    /// Links of a name that no other test and no other process has.
+    fn common(name: &str) -> Common {
+        Common {
+            socket: format!("/nowhere/{}", std::process::id()).into(),
+            link: Name::new(name).unwrap(),
+            links: 1,
+            timeout: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn last_word_is_told_again_until_a_producer_that_did_not_listen_hears_it() {
+        let common = common("slow");
+        let mut arrivals = Arrivals::new(&common).unwrap();
+        let teller = Teller::new(&common).unwrap();
+        // Far more than the socket holds (`net.unix.max_dgram_qlen`).
+        let full = (0..100_000).any(|_| teller.tell(1) == Told::Later);
+        assert!(full, "the socket takes all there is");
+
+        assert_eq!(teller.tell(2), Told::Later);
+        assert_eq!(arrivals.delivered(), 1);
+
+        assert_eq!(teller.tell(2), Told::Once);
+        assert_eq!(arrivals.delivered(), 2);
+    }
+
+    #[test]
+    fn word_that_nobody_hears_is_told_once() {
+        let teller = Teller::new(&common("alone")).unwrap();
+        assert_eq!(teller.tell(1), Told::Once);
     }
 }

@@ -15,12 +15,14 @@ use irqbroker::client::ClientOptions;
 use irqbroker::client::ControlClient;
 use irqbroker::client::Name;
 use irqbroker::client::ProducerSpec;
+use irqbroker::client::Scope;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 
 use super::args::ProduceArgs;
+use super::args::rejection;
 use super::pace::Arrivals;
 use super::report::Produced;
 use super::source::Source;
@@ -46,6 +48,9 @@ pub(super) fn run(args: &ProduceArgs, output: &Output) -> anyhow::Result<()> {
     let until = Instant::now() + args.common.timeout;
     while run.paired.len() < run.sources.len() {
         if Instant::now() >= until {
+            if run.connects == 0 {
+                bail!(args.common.no_daemon());
+            }
             bail!(
                 "{} of {} links have a consumer after {} s; start `irqbroker client consume`",
                 run.paired.len(),
@@ -75,7 +80,10 @@ pub(super) fn run(args: &ProduceArgs, output: &Output) -> anyhow::Result<()> {
 
 impl Run {
     fn new(args: &ProduceArgs) -> anyhow::Result<Self> {
-        let options = ClientOptions::new(&args.common.socket, "irqbroker client produce");
+        let options = ClientOptions {
+            scopes: vec![Scope::Producer],
+            ..ClientOptions::new(&args.common.socket, "irqbroker client produce")
+        };
         let mut client = ControlClient::new(options, Registry::new()?)?;
         let arrivals =
             match args.unpaced {
@@ -149,6 +157,11 @@ impl Run {
                     partner: Some(_),
                     ..
                 } => drop(self.paired.insert(name)),
+                ClientEvent::Rejected { error } => {
+                    if let Some(rejection) = rejection(&error) {
+                        bail!(rejection);
+                    }
+                }
                 ClientEvent::Refused { name, error, .. } => bail!("{name}: {error}"),
                 _ => {}
             }

@@ -1,12 +1,15 @@
-//! Who may do what besides the daemon's own user and root: the users and groups of each scope.
+//! Who may do what besides the daemon's own user and root, and whose objects may meet.
 
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The allow-list of each scope.
+/// The allow-list of each scope, and who is whose partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Access {
+    /// Groups of users whose objects may meet by the name of a link. All others meet their own
+    /// only, root and the daemon's user too.
+    pub(crate) partners: Vec<Vec<u32>>,
     /// May register producers.
     pub(crate) producer: Allow,
     /// May register consumers.

@@ -8,13 +8,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The kernel's answer.
-        #[source]
-        source: io::Error,
+        /// The kernel's answer; part of the text, since the one line that is shown has to say it.
+        cause: io::Error,
     },
     /// A line of the file is wrong.
     #[error("{}:{line}: {}{message}", path.display(), Key(key.as_deref()))]
@@ -37,6 +36,14 @@ pub(crate) enum ConfigError {
         key: String,
         /// What is wrong with it, in the parser's words.
         message: String,
+    },
+    /// A variable of one of the configuration's sections names no key.
+    #[error(
+        "{variable}: the configuration has no such key; `irqbroker serve --default-config` lists them"
+    )]
+    UnknownVariable {
+        /// The variable.
+        variable: String,
     },
     /// A flag names no key.
     #[error("{setting}: must be KEY=VALUE, as log.level=info")]

@@ -1,5 +1,8 @@
 //! Keys as operators write them: `section.key`.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
 use toml::Table;
 use toml::Value;
 
@@ -8,6 +11,27 @@ use super::schema::Config;
 /// The name a key has in the environment: `control.socket` is `IRQBROKER_CONTROL_SOCKET`.
 pub(super) fn variable(key: &str) -> String {
     format!("IRQBROKER_{}", key.replace('.', "_").to_uppercase())
+}
+
+/// A variable that begins as those of the configuration do and is none of them, if there is one. What begins
+/// otherwise may be anybody's.
+pub(super) fn mistyped<'a>(
+    leaves: &[(String, Value)],
+    variables: impl IntoIterator<Item = &'a OsString>,
+) -> Option<String> {
+    let known: BTreeSet<String> = leaves.iter().map(|(key, _)| variable(key)).collect();
+    let sections: BTreeSet<String> = leaves
+        .iter()
+        .filter_map(|(key, _)| key.split('.').next())
+        .map(|section| format!("{}_", variable(section)))
+        .collect();
+    let names = variables.into_iter().filter_map(|name| name.to_str());
+    // The first by name: which it is shall not change from run to run.
+    names
+        .filter(|name| sections.iter().any(|section| name.starts_with(section)))
+        .filter(|name| !known.contains(*name))
+        .min()
+        .map(str::to_owned)
 }
 
 /// Every key there is, with its value.

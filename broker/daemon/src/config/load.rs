@@ -1,5 +1,7 @@
 //! Puts the sources together: flags over the environment over the file over the defaults.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -11,6 +13,7 @@ use super::args::ConfigArgs;
 use super::error::ConfigError;
 use super::key;
 use super::layer;
+use super::locate;
 use super::schema::Config;
 
 /// What is read if nothing else is said.
@@ -29,21 +32,22 @@ pub(crate) struct Loaded {
     pub(crate) settings: Vec<String>,
 }
 
-/// Reads everything anew. `environment` looks a variable up.
+/// Reads everything anew. `environment` is all there is of it.
 ///
 /// # Errors
 ///
 /// The first thing that is wrong, with its place; see [`ConfigError`].
 pub(crate) fn load(
     args: &ConfigArgs,
-    environment: impl Fn(&str) -> Option<OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, ConfigError> {
+    let environment: HashMap<OsString, OsString> = environment.into_iter().collect();
     let file = file(args, &environment);
     let (mut table, file) = match file {
         Some(path) => (read(&path)?, Some(path)),
         None => match read(Path::new(FILE)) {
             Ok(table) => (table, Some(FILE.into())),
-            Err(ConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(ConfigError::Read { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                 (Table::new(), None)
             }
             Err(error) => return Err(error),
@@ -55,11 +59,15 @@ pub(crate) fn load(
         settings.push(origin.to_owned());
         Ok::<(), ConfigError>(())
     };
-    for (key, _) in key::leaves(&Config::default()) {
-        let variable = key::variable(&key);
-        if let Some(value) = environment(&variable) {
-            put(&variable, &key, &value.to_string_lossy())?;
+    let leaves = key::leaves(&Config::default());
+    for (key, _) in &leaves {
+        let variable = key::variable(key);
+        if let Some(value) = environment.get(OsStr::new(&variable)) {
+            put(&variable, key, &value.to_string_lossy())?;
         }
+    }
+    if let Some(variable) = key::mistyped(&leaves, environment.keys()) {
+        return Err(ConfigError::UnknownVariable { variable });
     }
     for setting in &args.settings {
         let refused = || ConfigError::NotASetting {
@@ -86,15 +94,22 @@ pub(crate) fn load(
     })
 }
 
-fn file(args: &ConfigArgs, environment: &impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let named = environment(FILE_VARIABLE).filter(|name| !name.is_empty());
+fn file(args: &ConfigArgs, environment: &HashMap<OsString, OsString>) -> Option<PathBuf> {
+    let named = environment.get(OsStr::new(FILE_VARIABLE));
+    let named = named.filter(|name| !name.is_empty());
     args.config.clone().or(named.map(PathBuf::from))
 }
 
 fn read(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+    let bytes = std::fs::read(path).map_err(|cause| ConfigError::Read {
         path: path.to_owned(),
-        source,
+        cause,
     })?;
-    layer::file(path, &text)
+    let text = std::str::from_utf8(&bytes).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        line: locate::line(&bytes, error.valid_up_to()),
+        key: None,
+        message: "a byte that is not UTF-8".to_owned(),
+    })?;
+    layer::file(path, text)
 }

@@ -21,6 +21,7 @@ pub(crate) use check::CheckReport;
 pub(crate) use load::FILE;
 pub(crate) use load::Loaded;
 pub(crate) use load::load;
+pub(crate) use reload::ReloadError;
 pub(crate) use reload::reload;
 pub(crate) use schema::Config;
 pub(crate) use schema::Sandbox;

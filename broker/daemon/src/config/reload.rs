@@ -9,6 +9,7 @@ pub(super) const AT_RUN_TIME: &[&str] = &[
     "access.consumer.uids",
     "access.operator.gids",
     "access.operator.uids",
+    "access.partners",
     "access.producer.gids",
     "access.producer.uids",
     "access.read_only.gids",
@@ -50,6 +51,12 @@ pub(crate) enum ReloadError {
     /// Hosting was turned on or off.
     #[error("vgpu.max_devices changed from or to 0, which needs a restart; nothing was taken over")]
     Hosting,
+    /// Others are let in, whom the socket's file keeps out.
+    #[error(
+        "access now lets others in, whom the socket's file keeps out: that needs a restart, or \
+         control.mode; nothing was taken over"
+    )]
+    Closed,
 }
 
 /// The keys that differ, all of which a running daemon can take over: it has `new`, or goes on with

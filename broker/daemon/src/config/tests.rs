@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::Path;
 
 use toml::Table;
@@ -22,8 +20,11 @@ fn loaded(text: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Load
         settings: flags.iter().map(|&flag| flag.to_owned()).collect(),
         ..ConfigArgs::default()
     };
-    let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
-    load(&args, |name| variables.get(name).map(OsString::from))
+    let variables = variables.iter();
+    load(
+        &args,
+        variables.map(|(name, value)| (name.into(), value.into())),
+    )
 }
 
 /// What is said of a file that is refused, after its name.
@@ -127,13 +128,65 @@ fn file_that_is_no_toml_is_refused_with_its_line_on_one_line() {
 }
 
 #[test]
+fn file_that_says_a_key_twice_is_refused_with_line_and_key() {
+    let cases = [
+        (
+            "[quotas]\nfds = 1\n fds = 2\n",
+            "3: quotas.fds: duplicate key",
+        ),
+        (
+            "log.level = \"info\"\nlog.level = \"warn\"\n",
+            "2: log.level: duplicate key",
+        ),
+        (
+            "[quotas]\nfds = 1\n[quotas]\nobjects = 2\n",
+            "3: quotas: duplicate key",
+        ),
+    ];
+    for (text, expected) in cases {
+        let refused = refusal(text);
+        assert!(refused.starts_with(expected), "{text}: {refused}");
+    }
+}
+
+#[test]
+fn file_with_a_byte_that_is_not_utf_8_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("irqbroker.toml");
+    std::fs::write(&file, b"[log]\nlevel = \"warn\xff\"\n").unwrap();
+    let args = ConfigArgs {
+        config: Some(file),
+        ..ConfigArgs::default()
+    };
+    let text = load(&args, []).unwrap_err().to_string();
+    let (_, refused) = text.split_once("irqbroker.toml:").unwrap();
+    assert_eq!(refused, "2: a byte that is not UTF-8");
+}
+
+#[test]
+fn variable_that_is_mistyped_is_refused_with_its_name_and_others_are_not() {
+    let mistyped = [("IRQBROKER_QUOTAS_CONECTIONS", "5")];
+    let text = loaded("", &mistyped, &[]).unwrap_err().to_string();
+    assert!(
+        text.starts_with("IRQBROKER_QUOTAS_CONECTIONS: the configuration has no such key"),
+        "{text}"
+    );
+    // Another's, though it begins alike.
+    loaded("", &[("IRQBROKER_REQUIRE", "kvm")], &[]).unwrap();
+}
+
+#[test]
 fn file_that_is_named_and_missing_is_an_error() {
     let args = ConfigArgs {
         config: Some("/nonexistent/irqbroker.toml".into()),
         ..ConfigArgs::default()
     };
-    let error = load(&args, |_| None).unwrap_err();
-    assert_eq!(error.to_string(), "cannot read /nonexistent/irqbroker.toml");
+    let error = load(&args, []).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("cannot read /nonexistent/irqbroker.toml: No such file"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -158,7 +211,7 @@ fn flags_of_their_own_win_over_set() {
         settings: vec!["control.socket=/run/set.sock".into()],
         ..ConfigArgs::default()
     };
-    let loaded = load(&args, |_| None).unwrap();
+    let loaded = load(&args, []).unwrap();
     assert_eq!(
         loaded.config.control.socket.as_path(),
         Path::new("/run/own.sock")
@@ -173,7 +226,7 @@ fn flag_with_a_relative_path_is_of_the_current_folder() {
         socket: Some("own.sock".into()),
         ..ConfigArgs::default()
     };
-    let loaded = load(&args, |_| None).unwrap();
+    let loaded = load(&args, []).unwrap();
     let expected = std::env::current_dir().unwrap().join("own.sock");
     assert_eq!(loaded.config.control.socket.as_path(), expected);
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -25,7 +26,7 @@ impl SocketPath {
     }
 
     /// The path.
-    pub(crate) fn as_path(&self) -> &std::path::Path {
+    pub(crate) fn as_path(&self) -> &Path {
         &self.0
     }
 }
@@ -107,11 +108,11 @@ pub(crate) enum RunDir {
 
 impl RunDir {
     /// The folder, for a daemon with this control socket.
-    pub(crate) fn of(&self, control: &SocketPath) -> PathBuf {
+    pub(crate) fn of(&self, control: &Path) -> PathBuf {
         match self {
             Self::Path(path) => path.clone(),
             Self::Auto => {
-                let mut name = control.0.clone().into_os_string();
+                let mut name = control.as_os_str().to_owned();
                 name.push(".vgpu");
                 name.into()
             }

@@ -1,7 +1,6 @@
 //! Collects what the source signalled and what the guest handled, and judges the two.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::ensure;
@@ -12,20 +11,11 @@ use irqbroker_guest::RunningGuest;
 use irqbroker_guest::StampReader;
 use irqbroker_guest::Tally;
 use irqbroker_guest::TscClock;
-use irqbroker_guest::tsc_now;
 
 use super::feed::Feed;
 use super::report::Counts;
 use super::report::LineResult;
 use crate::percentiles::Latencies;
-
-/// The longest a late interrupt of one event can trail its first: far above what delivery takes,
-/// below the shortest period (1 ms at 1000 Hz).
-const SETTLE: Duration = Duration::from_micros(500);
-
-/// Stamps younger than this wait for the next look: the guest stores a stamp a moment after it has
-/// read it, and may be kept from running in between.
-const HOLD_BACK: Duration = Duration::from_secs(1);
 
 /// The accounts of all lines.
 #[derive(Debug)]
@@ -46,6 +36,11 @@ struct LineAccount {
     /// Collected but not judged yet.
     produced: VecDeque<u64>,
     delivered: VecDeque<u64>,
+    /// Handler runs whose stamps were overwritten, which happened before the next one there is.
+    unstamped: u64,
+    /// From when to when such runs count, if they are not judged yet: how long anything took of which
+    /// the ledger tells with them is not known.
+    blurred: Option<(u64, u64)>,
     scratch: Vec<u64>,
 }
 
@@ -62,10 +57,12 @@ impl Account {
                 reader: guest.counters().stamps(vector),
                 taken: 0,
                 before: feed.signalled(line)?,
-                ledger: Ledger::new(clock.ticks(SETTLE)),
+                ledger: Ledger::new(),
                 latencies: Latencies::new()?,
                 produced: VecDeque::new(),
                 delivered: VecDeque::new(),
+                unstamped: 0,
+                blurred: None,
                 scratch: Vec::new(),
             })
         });
@@ -75,46 +72,60 @@ impl Account {
         })
     }
 
-    /// Takes in what has come, and judges what is old enough.
-    pub(super) fn collect(&mut self, feed: &dyn Feed) -> anyhow::Result<()> {
-        let before = tsc_now().saturating_sub(self.clock.ticks(HOLD_BACK));
-        self.take_in(feed, before)
+    /// Takes in what has come, and judges what was stamped before `settled`.
+    ///
+    /// That is when the guest was found at rest last: it stores a stamp a moment after it has read
+    /// it, and may be kept from running in between, for any time.
+    pub(super) fn collect(&mut self, feed: &dyn Feed, settled: u64) -> anyhow::Result<()> {
+        self.take_in(feed);
+        self.judge(settled)
     }
 
     /// Judges everything, given that nothing was under way at `quiet`.
     pub(super) fn close(&mut self, feed: &dyn Feed, quiet: u64) -> anyhow::Result<()> {
-        self.take_in(feed, quiet)?;
+        self.take_in(feed);
+        for line in &mut self.lines {
+            line.place_unstamped(quiet.saturating_sub(1));
+        }
+        self.judge(quiet)?;
         for line in &mut self.lines {
             line.ledger.record(Event::Quiesced(quiet))?;
         }
         Ok(())
     }
 
-    fn take_in(&mut self, feed: &dyn Feed, before: u64) -> anyhow::Result<()> {
+    fn take_in(&mut self, feed: &dyn Feed) {
         for (at, line) in self.lines.iter_mut().enumerate() {
-            let stamps = feed.stamps();
             // Before the guest's: an interrupt must not be older than its event.
-            let produced = stamps.map(|stamps| stamps.take(at));
+            let produced = feed.stamps().map(|stamps| stamps.take(at));
             let overrun = line.reader.drain(&mut line.scratch);
-            ensure!(
-                overrun == 0 || stamps.is_none(),
-                "{overrun} stamps of interrupt {at} were overwritten unread"
-            );
             line.taken += overrun + line.scratch.len() as u64;
             let Some(produced) = produced else {
                 line.scratch.clear();
                 continue;
             };
             line.produced.extend(produced);
+            line.unstamped += overrun;
+            if let Some(&first) = line.scratch.first() {
+                line.place_unstamped(first);
+            }
             line.delivered.extend(line.scratch.drain(..));
+        }
+    }
+
+    fn judge(&mut self, before: u64) -> anyhow::Result<()> {
+        for line in &mut self.lines {
             let mut events: Vec<Event> = until(&mut line.produced, before)
                 .map(Event::Produced)
                 .collect();
             events.extend(until(&mut line.delivered, before).map(Event::Delivered));
             line.ledger.record_all(&mut events)?;
-            for ticks in line.ledger.take_latencies() {
-                line.latencies.record(self.clock.nanos(ticks));
+            let latencies = line.ledger.take_latencies();
+            if line.blurred.is_none_or(|(from, _)| from >= before) {
+                let nanos = latencies.into_iter().map(|ticks| self.clock.nanos(ticks));
+                nanos.for_each(|nanos| line.latencies.record(nanos));
             }
+            line.blurred = line.blurred.filter(|(_, to)| *to >= before);
         }
         Ok(())
     }
@@ -162,6 +173,18 @@ impl Account {
 }
 
 impl LineAccount {
+    /// Runs without a stamp count as of the latest time they can have had, which makes none of them
+    /// older than its event.
+    fn place_unstamped(&mut self, latest: u64) {
+        let unstamped = usize::try_from(std::mem::take(&mut self.unstamped)).unwrap_or(usize::MAX);
+        self.delivered
+            .extend(std::iter::repeat_n(latest, unstamped));
+        if unstamped > 0 {
+            let (from, _) = self.blurred.unwrap_or((latest, latest));
+            self.blurred = Some((from, latest));
+        }
+    }
+
     /// What the ledger found. The source's own count, if it has one, must agree with its stamps.
     fn judged(&self, signalled: Option<u64>, name: &str) -> anyhow::Result<Counts> {
         let tally = self.ledger.tally();

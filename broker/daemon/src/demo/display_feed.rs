@@ -4,7 +4,8 @@
 //! come to an eventfd from unmask to mask, and one at the unmask if there was one behind the mask
 //! (`design/display-irq.md`). Masks are set in the middle of a frame, so that no vblank falls
 //! between a look at the counter and the mask. A vblank that the vGPU itself was late for is not
-//! told apart from one that merged.
+//! told apart from one that merged, nor is one that came while a mask was changed, where the machine
+//! was too busy to hit the middle: either way as many count as produced as can have been.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use anyhow::Context;
-use anyhow::bail;
 use anyhow::ensure;
 use irqbroker::Mask;
 use irqbroker::Producer;
@@ -41,6 +41,10 @@ const REFRESH: u64 = 0x18;
 /// No display is slower than this.
 const LONGEST_FRAME: Duration = Duration::from_secs(1);
 
+/// A frame counter that stands still for longer has stopped; until then its server may merely be
+/// kept from running.
+const STANDSTILL: Duration = Duration::from_secs(60);
+
 /// The vblanks of all heads.
 pub(super) struct DisplayFeed {
     lines: Vec<Line>,
@@ -53,9 +57,9 @@ struct Head {
     device: Arc<dyn Device>,
     producer: Arc<VfioProducer>,
     registers: u64,
-    /// The frame in which the mask was put on.
+    /// The last frame that was certainly before the mask was put on.
     masked_at: u64,
-    /// The frame in which the mask was taken off.
+    /// The last frame that was certainly before the mask was taken off.
     started_at: u64,
     signalled: u64,
 }
@@ -122,31 +126,31 @@ impl Head {
     }
 
     fn hush(&mut self) -> anyhow::Result<()> {
-        self.masked_at = self.within_a_frame(|mask| mask.mask())?;
+        (self.masked_at, _) = self.within_a_frame(|mask| mask.mask())?;
         Ok(())
     }
 
     fn start(&mut self) -> anyhow::Result<()> {
-        self.started_at = self.within_a_frame(|mask| mask.unmask())?;
+        (self.started_at, _) = self.within_a_frame(|mask| mask.unmask())?;
         Ok(())
     }
 
     fn stop(&mut self) -> anyhow::Result<()> {
-        let end = self.within_a_frame(|mask| mask.mask())?;
+        let (_, end) = self.within_a_frame(|mask| mask.mask())?;
         let behind_the_mask = u64::from(self.started_at > self.masked_at);
         self.signalled = end - self.started_at + behind_the_mask;
         Ok(())
     }
 
-    /// Changes the mask in the middle of a frame, and tells which one that was.
+    /// Changes the mask in the middle of a frame, and tells which one that was, before and after.
     fn within_a_frame(
         &self,
         change: impl FnOnce(&dyn Mask) -> Result<(), irqbroker::PeerError>,
-    ) -> anyhow::Result<u64> {
+    ) -> anyhow::Result<(u64, u64)> {
         let millihertz = read_u32(&*self.device, self.registers + REFRESH)?;
         let frame = Duration::from_secs(1000) / millihertz.max(1);
         let old = self.frame()?;
-        let deadline = Instant::now() + frame.min(LONGEST_FRAME) * 2 + LONGEST_FRAME;
+        let deadline = Instant::now() + STANDSTILL;
         while self.frame()? == old {
             ensure!(Instant::now() < deadline, "the frame counter stands still");
         }
@@ -158,11 +162,7 @@ impl Head {
             .mask_control()
             .context("the vblank cannot be masked")?;
         change(mask)?;
-        let after = self.frame()?;
-        if before != after {
-            bail!("a vblank came while the mask was changed; try again on a quieter machine");
-        }
-        Ok(after)
+        Ok((before, self.frame()?))
     }
 
     fn frame(&self) -> anyhow::Result<u64> {

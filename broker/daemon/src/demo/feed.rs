@@ -41,6 +41,11 @@ pub(super) trait Feed {
     /// Nothing is signalled after return.
     fn stop(&mut self) -> anyhow::Result<()>;
 
+    /// Signals a line once more, stamped as before, if that is up to it; whether it is.
+    fn signal_once(&self, _line: usize) -> anyhow::Result<bool> {
+        Ok(false)
+    }
+
     /// When it signalled, if it is the one to know.
     fn stamps(&self) -> Option<&Arc<Stamps>>;
 

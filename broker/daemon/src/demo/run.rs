@@ -28,6 +28,8 @@ use irqbroker::vgpu::Refresh;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::RunningGuest;
 use irqbroker_guest::TscClock;
+use irqbroker_guest::Wait;
+use irqbroker_guest::WaitError;
 
 use super::DemoArgs;
 use super::account::Account;
@@ -56,8 +58,19 @@ use crate::progress::Progress;
 /// of 255 stamps holds a head's vblanks at the highest rate, 1000 Hz.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long the last interrupts may take to arrive once the source has stopped.
-const DRAIN: Duration = Duration::from_secs(2);
+/// How often the guest is asked whether it rests, so that what it stamped until then can be judged:
+/// seldom, since the question takes the vCPU out of the guest.
+const ASK: Duration = Duration::from_secs(1);
+
+/// How long the last interrupts may take to arrive once the source has stopped. Far longer than
+/// they take: a machine that has much else to do keeps threads from running for seconds.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// Between two looks at an eventfd that is being emptied: longer than that takes.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a device that signals by itself is given to be at rest for once.
+const REST: Duration = Duration::from_secs(2);
 
 /// Vector of the first interrupt; the others follow.
 const FIRST_VECTOR: u8 = 0x40;
@@ -141,7 +154,7 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
     let links = connect(&registry, &vm, feed.lines(), &vectors)?;
     let paths = delivery(&links, args.path)?;
     feed.hush()?;
-    let patience = Instant::now() + DRAIN;
+    let patience = Instant::now() + REST;
     let mut account = loop {
         let before = counted(&*feed)?;
         quiesce(&registry, &guest, &*feed, &links)?;
@@ -155,17 +168,29 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
 
     feed.start()?;
     let started = Instant::now();
+    let (mut asked, mut settled) = (started, 0);
     while started.elapsed() < args.seconds {
         std::thread::sleep(LOOK.min(args.seconds.saturating_sub(started.elapsed())));
-        account.collect(&*feed)?;
-        progress.set(started.elapsed().as_secs(), account.line());
         if let Some(error) = guest.failure() {
             return Err(error).context("the guest stopped");
         }
+        if asked.elapsed() >= ASK {
+            let probe = guest.probe(Instant::now() + DRAIN)?;
+            if probe.quiet {
+                (asked, settled) = (Instant::now(), probe.tsc);
+            }
+        }
+        account.collect(&*feed, settled)?;
+        progress.set(started.elapsed().as_secs(), account.line());
     }
-    feed.stop()?;
+    // Before the stop, which takes what is due by then into account.
     let ran_for = started.elapsed();
+    feed.stop()?;
     let quiet = quiesce(&registry, &guest, &*feed, &links)?;
+    let quiet = match end_level_lines(&*feed, &guest, &vectors)? {
+        0 => quiet,
+        _ => quiesce(&registry, &guest, &*feed, &links)?,
+    };
     account.close(&*feed, quiet)?;
     let counters = registry.relay_counters();
     let lines = account.results(&*feed, paths)?;
@@ -185,6 +210,32 @@ fn measure(args: &DemoArgs, progress: &Progress) -> anyhow::Result<Measured> {
             injections: counters.injections,
         },
     })
+}
+
+/// Signals each level line that is ours to signal once more, and waits for its handler; how many there are.
+///
+/// VFIO's loopback raises a line that may be up: until the handler's EOI an event merges with the one whose
+/// handler runs, or has run. Were that the last, it would look lost. Nor does a guest at rest say that nothing is
+/// under way, since the kernel raises a pin by a work item.
+fn end_level_lines(
+    feed: &dyn Feed,
+    guest: &RunningGuest,
+    vectors: &[GuestVector],
+) -> anyhow::Result<usize> {
+    let mut ended = 0;
+    for (at, (line, vector)) in feed.lines().iter().zip(vectors).enumerate() {
+        let before = guest.counters().delivered(*vector);
+        if line.trigger() != Trigger::Level || !feed.signal_once(at)? {
+            continue;
+        }
+        let pause = Wait::Sleep(Duration::from_millis(1));
+        match guest.wait_delivered(*vector, before + 1, Instant::now() + DRAIN, pause) {
+            // The account tells of one that has not come.
+            Ok(_) | Err(WaitError::TimedOut { .. }) => ended += 1,
+            Err(error) => return Err(error).context("the guest stopped"),
+        }
+    }
+    Ok(ended)
 }
 
 /// What a source that keeps a count of its own has counted of each line.
@@ -317,7 +368,8 @@ fn quiesce(
                 "{} is stuck in the relay",
                 line.name
             );
-            std::thread::yield_now();
+            // Asleep, not busy: whoever is to empty it may need this core, or this process's share.
+            std::thread::sleep(PAUSE);
         }
     }
     loop {

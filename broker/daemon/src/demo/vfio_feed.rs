@@ -218,6 +218,16 @@ impl Feed for VfioFeed {
         }
     }
 
+    fn signal_once(&self, line: usize) -> anyhow::Result<bool> {
+        let Raising::Loopback(loopback) = &self.raising else {
+            return Ok(false);
+        };
+        let sub_index = u32::try_from(line)?;
+        loopback.stamps.stamp(line);
+        self.index.fire(sub_index..sub_index + 1)?;
+        Ok(true)
+    }
+
     fn stamps(&self) -> Option<&Arc<Stamps>> {
         match &self.raising {
             Raising::Loopback(loopback) => Some(&loopback.stamps),

@@ -1,9 +1,11 @@
 //! An in-process vGPU's vblanks.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use irqbroker::vgpu::Granularity;
 use irqbroker::vgpu::InstanceConfig;
+use irqbroker::vgpu::MonotonicTime;
 use irqbroker::vgpu::Refresh;
 use irqbroker::vgpu::Vblank;
 use irqbroker::vgpu::VblankObserver;
@@ -72,8 +74,11 @@ impl Feed for VgpuFeed {
         Ok(())
     }
 
+    /// What is due by now is signalled, or missed, even if the thread was late for it.
     fn stop(&mut self) -> anyhow::Result<()> {
         self.running = None;
+        let mut driver = self.scheduler.drive(Waker::noop().clone())?;
+        driver.run_due(MonotonicTime::now());
         Ok(())
     }
 

@@ -35,7 +35,6 @@ use irqbroker::kvm::MsiRoute;
 use irqbroker::kvm::VmDomain;
 use irqbroker::kvm::VmIrq;
 use irqbroker::kvm::VmIrqFd;
-use irqbroker_guest::CoreId;
 use irqbroker_guest::GuestVector;
 use irqbroker_guest::RunningGuest;
 use irqbroker_guest::pin_current_thread;
@@ -128,10 +127,10 @@ impl Rig {
         domain.commit_routes()?;
 
         let raw = irqfd(&irqs, RAW_GSI)?;
-        let bare = BareRelay::spawn(irqfd(&irqs, BARE_GSI)?, relay_core())?;
+        let bare = BareRelay::spawn(irqfd(&irqs, BARE_GSI)?, guest::relay_core())?;
         let registry = Registry::new()?;
         let relay_thread = RelayThread::spawn(registry.clone(), || {
-            if let Some(core) = relay_core()
+            if let Some(core) = guest::relay_core()
                 && let Err(error) = pin_current_thread(core)
             {
                 tracing::warn!(%error, "the relay's core is left to the scheduler");
@@ -164,7 +163,7 @@ impl Rig {
             userspace: userspace
                 .then(|| {
                     let vector = vector(LatencyPath::Userspace)?;
-                    Userspace::boot(node, halt_poll_ns, vector, relay_core())
+                    Userspace::boot(node, halt_poll_ns, vector, guest::relay_core())
                 })
                 .transpose()?,
             bypass: link(LatencyPath::Bypass, PathPolicy::Auto, DeliveryState::Bypass)?,
@@ -276,11 +275,4 @@ fn irqfd(vm: &VmIrqFd, gsi: u32) -> anyhow::Result<OwnedFd> {
     vm.assign_irqfd(event.as_fd(), Gsi(gsi))
         .context("KVM_IRQFD failed")?;
     Ok(event)
-}
-
-fn relay_core() -> Option<CoreId> {
-    match guest::last_core()? {
-        CoreId(1) => Some(CoreId(1)),
-        CoreId(last) => Some(CoreId(last - 1)),
-    }
 }

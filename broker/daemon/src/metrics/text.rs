@@ -69,7 +69,7 @@ impl Figures {
                 "Claims of an earlier run that were delivered again",
                 status.recovered,
             ),
-            ("requests", "Requests answered", status.requests),
+            ("requests", "Requests done", status.requests),
             ("refused", "Requests refused", status.refused),
             ("wakeups", "Times the daemon woke up", status.wakeups),
             (

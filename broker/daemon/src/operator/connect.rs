@@ -1,13 +1,16 @@
 //! Which daemon is asked, and with what right.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use irqbroker_protocol::Client;
 use irqbroker_protocol::ClientError;
 use irqbroker_protocol::Hello;
+use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
+use irqbroker_protocol::SendError;
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
@@ -15,6 +18,9 @@ use crate::config;
 
 /// The variable that names the daemon's socket, the same that configures the daemon.
 const VARIABLE: &str = "IRQBROKER_CONTROL_SOCKET";
+
+/// How long each answer may take: a thousand times what it does on a busy machine.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which daemon is asked.
 #[derive(Debug, Clone, Default, Args)]
@@ -54,7 +60,7 @@ impl ControlArgs {
         let socket = self.socket.clone().or(variable);
         let socket = socket.unwrap_or_else(|| config::SOCKET.into());
         let hello = Hello::new("irqbroker", &[scope]);
-        Client::connect(&socket, &hello).map_err(told)
+        Client::connect_within(&socket, &hello, ANSWER_LIMIT).map_err(told)
     }
 }
 
@@ -78,6 +84,15 @@ pub(crate) fn told(error: ClientError) -> anyhow::Error {
             path.display()
         )),
         ClientError::Refused(refusal) => Some(format!("{}: {}", refusal.code, refusal.text)),
+        ClientError::Silent { path } => Some(format!(
+            "the daemon at {} does not answer; it is stopped or hangs",
+            path.display()
+        )),
+        ClientError::Receive(ReceiveError::Closed)
+        | ClientError::Send(SendError::Socket { .. }) => Some(
+            "the daemon has closed the connection; `irqbroker status` shows whether one answers"
+                .to_owned(),
+        ),
         ClientError::Receive(source) => Some(format!("the daemon does not answer: {source}")),
         _ => None,
     };

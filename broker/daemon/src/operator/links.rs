@@ -5,6 +5,7 @@ use std::fmt;
 use clap::Args;
 use irqbroker_protocol::LinkRow;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::State;
 use serde::Serialize;
 
 use super::connect::ControlArgs;
@@ -14,13 +15,22 @@ use crate::output::Output;
 use crate::table::Align;
 use crate::table::Table;
 
+/// What `--state` may be.
+const STATES: [&str; 5] = [
+    State::Unmatched.as_str(),
+    State::Masked.as_str(),
+    State::Relay.as_str(),
+    State::Bypass.as_str(),
+    State::Posted.as_str(),
+];
+
 /// Options of `irqbroker links`.
 #[derive(Debug, Args)]
 pub(crate) struct LinksArgs {
     #[command(flatten)]
     control: ControlArgs,
     /// Only links in this state: unmatched, masked, relay, bypass or posted
-    #[arg(long, value_name = "STATE")]
+    #[arg(long, value_name = "STATE", hide_possible_values = true, value_parser = STATES)]
     state: Option<String>,
 }
 
@@ -81,7 +91,6 @@ mod tests {
     use irqbroker_protocol::PathPolicy;
     use irqbroker_protocol::ReasonCode;
     use irqbroker_protocol::Route;
-    use irqbroker_protocol::State;
 
     fn row() -> LinkRow {
         LinkRow {

@@ -1,10 +1,11 @@
-//! What an operator asks of a running daemon: status, links, explain, watch, metrics.
+//! What an operator asks of a running daemon: status, links, explain, set-path, watch, metrics.
 
 mod connect;
 mod explain;
 mod links;
 mod metrics;
 mod printable;
+mod set_path;
 mod status;
 mod watch;
 
@@ -19,6 +20,8 @@ pub(crate) use links::side;
 pub(crate) use metrics::MetricsArgs;
 pub(crate) use metrics::run as metrics;
 pub(crate) use printable::printable;
+pub(crate) use set_path::SetPathArgs;
+pub(crate) use set_path::run as set_path;
 pub(crate) use status::StatusArgs;
 pub(crate) use status::run as status;
 pub(crate) use watch::WatchArgs;

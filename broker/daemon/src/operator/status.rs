@@ -63,7 +63,7 @@ impl fmt::Display for StatusReport {
         )?;
         writeln!(
             f,
-            "requests   {} answered, {} refused",
+            "requests   {} done, {} refused",
             status.requests, status.refused
         )?;
         writeln!(f, "vgpus      {}", status.vgpus)?;

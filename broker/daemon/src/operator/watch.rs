@@ -93,7 +93,17 @@ impl fmt::Display for Line {
                 writeln!(f, "session {session}: {client} of user {uid} connected")
             }
             EventKind::Disconnected { session } => writeln!(f, "session {session}: disconnected"),
-            EventKind::Vgpu { uuid, state } => writeln!(f, "vgpu {uuid}: {}", state_name(*state)),
+            EventKind::Vgpu {
+                uuid,
+                state,
+                reason,
+            } => {
+                write!(f, "vgpu {uuid}: {}", state_name(*state))?;
+                match reason {
+                    Some(reason) => writeln!(f, ", {}", printable(reason)),
+                    None => writeln!(f),
+                }
+            }
             EventKind::Lagged { missed } => writeln!(f, "{missed} events were left out"),
         }
     }

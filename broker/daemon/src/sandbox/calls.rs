@@ -83,6 +83,9 @@ pub(super) const CALLS: &[Call] = &[
     any(libc::SYS_ppoll),
     any(libc::SYS_timerfd_create),
     any(libc::SYS_timerfd_settime),
+    // Ends a write that a peer holds up.
+    any(libc::SYS_timer_settime),
+    any(libc::SYS_timer_delete),
     any(libc::SYS_clock_gettime),
     // Clients, metrics, the host of vGPUs, the service manager: on sockets that are there.
     any(libc::SYS_accept4),

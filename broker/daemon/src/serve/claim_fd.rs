@@ -84,7 +84,10 @@ impl ClaimRecord {
 
     fn map(memory: OwnedFd) -> Result<Self, ClaimRecordError> {
         // So that no page is missing when it is written later.
-        rustix::fs::fallocate(&memory, FallocateFlags::empty(), 0, u64::from(SLOTS))?;
+        // The relay's timer may interrupt it.
+        rustix::io::retry_on_intr(|| {
+            rustix::fs::fallocate(&memory, FallocateFlags::empty(), 0, u64::from(SLOTS))
+        })?;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
         // `memory` is open and has BYTES bytes, which the seals keep it from losing.

@@ -9,17 +9,20 @@
 
 mod claim_fd;
 mod dispatch;
+mod fd_limit;
 mod hooks;
 mod identify;
 mod options;
 mod outside;
 mod packet;
+mod partners;
 mod peer;
 mod policy;
 mod rate;
 mod relay;
 mod server;
 mod signals;
+mod sink_fd;
 mod socket;
 mod state;
 mod welcome;
@@ -31,6 +34,7 @@ pub(crate) use hooks::Notes;
 pub(crate) use hooks::VgpuHost;
 pub(crate) use hooks::View;
 pub(crate) use options::Options;
+pub(crate) use partners::Partners;
 pub(crate) use policy::Policy;
 pub(crate) use policy::Rule;
 pub(crate) use policy::Who;

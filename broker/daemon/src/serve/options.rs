@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::partners::Partners;
 use super::policy::Policy;
 use super::state::Quotas;
 
@@ -12,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) socket: PathBuf,
     /// Who may do what.
     pub(crate) policy: Policy,
+    /// Whose objects may meet by name.
+    pub(crate) partners: Partners,
     /// How much a peer may hold.
     pub(crate) quotas: Quotas,
 }

@@ -13,7 +13,6 @@ use super::hooks::View;
 use super::peer::Backlog;
 use super::peer::OutFd;
 use super::peer::Peer;
-use super::relay::Relay;
 use super::server::Server;
 use super::server::poll_for;
 use super::state::Effect;
@@ -46,7 +45,7 @@ impl Server {
             }
             Effect::StopRelay { link, last } => self.relay.stop(self.epoll.as_fd(), link, last),
             Effect::Recover { link, claims, sink } => {
-                if Relay::recover(&claims, &sink) {
+                if self.relay.recover(link, &claims, &sink) {
                     self.tally.recovered += 1;
                     self.tell_watchers(EventKind::Recovered { link });
                 }

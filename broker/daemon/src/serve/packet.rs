@@ -7,6 +7,7 @@ use irqbroker_protocol::Done;
 use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::FdCount;
 use irqbroker_protocol::Hello;
+use irqbroker_protocol::MAX_MESSAGE;
 use irqbroker_protocol::Notice;
 use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::Request;
@@ -36,24 +37,46 @@ impl Server {
                 return;
             }
         };
-        self.tally.requests += 1;
         let number = frame.id;
         let answered = match frame.request {
             Ok(request) => self.check(id, &request).and_then(|()| match request {
                 Request::Hello(hello) => self.hello(id, number, &hello, fds),
                 request => self.answer(id, number, request, fds),
             }),
-            Err(error) => self.check_rate(id, 1).and(Err(error)),
+            // Whoever has not shaken hands is not told what there is to ask.
+            Err(error) => self.check_rate(id, 1).and(Err(match frame.is_hello {
+                false if !self.has_shaken_hands(id) => hello_first(),
+                _ => error,
+            })),
         };
-        if let Err(error) = answered {
-            self.tally.refused += 1;
-            let closes = error.code.closes();
-            if let Ok(bytes) = ServerFrame::encode_error(number, &error) {
-                self.send(id, bytes, Vec::new());
+        match answered {
+            Ok(()) => self.tally.requests += 1,
+            Err(error) => self.refuse(id, number, &error),
+        }
+    }
+
+    /// Refuses a packet whose fds the daemon had no room for. Those that came are closed.
+    pub(super) fn refuse_cut_off(&mut self, id: u64, bytes: &[u8]) {
+        tracing::debug!("no fds left for those of a packet");
+        match RequestFrame::decode(bytes) {
+            Ok(frame) => {
+                let error = WireError::new(ErrorCode::Internal, "the daemon has no fds left");
+                self.refuse(id, frame.id, &error);
             }
-            if closes {
-                self.leaving.push((id, None));
+            Err(error) => {
+                self.tally.refused += 1;
+                self.leaving.push((id, Some(error.code)));
             }
+        }
+    }
+
+    fn refuse(&mut self, id: u64, number: u64, error: &WireError) {
+        self.tally.refused += 1;
+        if let Ok(bytes) = ServerFrame::encode_error(number, error) {
+            self.send(id, bytes, Vec::new());
+        }
+        if error.code.closes() {
+            self.leaving.push((id, None));
         }
     }
 
@@ -69,10 +92,7 @@ impl Server {
         let scopes = self.peers.get(&id).and_then(|peer| peer.scopes.as_ref());
         match (scopes, request) {
             (None, Request::Hello(_)) => Ok(()),
-            (None, _) => Err(WireError::new(
-                ErrorCode::HandshakeExpected,
-                "the first request is hello",
-            )),
+            (None, _) => Err(hello_first()),
             (Some(_), Request::Hello(_)) => Err(WireError::new(
                 ErrorCode::HandshakeExpected,
                 "the handshake has been done",
@@ -83,6 +103,12 @@ impl Server {
             )),
             _ => Ok(()),
         }
+    }
+
+    fn has_shaken_hands(&self, id: u64) -> bool {
+        self.peers
+            .get(&id)
+            .is_some_and(|peer| peer.scopes.is_some())
     }
 
     fn check_rate(&mut self, id: u64, cost: usize) -> Result<(), WireError> {
@@ -205,18 +231,35 @@ impl Server {
     }
 
     fn reply(&mut self, id: u64, number: u64, body: &impl Serialize, fds: Vec<OutFd>) {
-        match ServerFrame::encode_ok(number, body) {
+        let encoded = ServerFrame::encode_ok(number, body);
+        let (encoded, fds) = match encoded {
+            Ok(bytes) if bytes.len() > MAX_MESSAGE => (too_long(number), Vec::new()),
+            encoded => (encoded, fds),
+        };
+        match encoded {
             Ok(bytes) => self.send(id, bytes, fds),
             Err(error) => tracing::error!(%error, "an answer could not be encoded"),
         }
     }
 }
 
+fn hello_first() -> WireError {
+    WireError::new(ErrorCode::HandshakeExpected, "the first request is hello")
+}
+
+/// The answer in place of one that no message holds: every request gets one.
+fn too_long(number: u64) -> Result<Vec<u8>, serde_json::Error> {
+    let error = WireError::new(
+        ErrorCode::Internal,
+        "the answer is longer than a message may be",
+    );
+    ServerFrame::encode_error(number, &error)
+}
+
 /// What a peer is told whose packet could not be received; nothing where it is gone.
 pub(super) fn code_of(error: &ReceiveError) -> Option<ErrorCode> {
     match error {
         ReceiveError::Oversized => Some(ErrorCode::OversizedMessage),
-        ReceiveError::TruncatedFds => Some(ErrorCode::TruncatedFds),
         _ => None,
     }
 }
@@ -226,9 +269,8 @@ pub(super) fn say_goodbye(peer: &mut Peer, code: ErrorCode) {
     let text = match code {
         ErrorCode::MalformedMessage => "the packet is no request",
         ErrorCode::OversizedMessage => "the packet is too long",
-        ErrorCode::TruncatedFds => "fds of the packet were cut off",
         ErrorCode::NotAllowed => "this uid and gid may not connect",
-        ErrorCode::QuotaExceeded => "the connections of this uid are used up",
+        ErrorCode::QuotaExceeded => "the connections of this uid, or the daemon's fds, are used up",
         ErrorCode::SlowReader => "the peer does not read",
         ErrorCode::ShuttingDown => "the daemon ends",
         _ => "the daemon cannot go on with this connection",

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::io;
 use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -17,6 +18,8 @@ use rustix::io::Errno;
 use rustix::io::ReadWriteFlags;
 
 use super::claim_fd::ClaimRecord;
+use super::sink_fd::Signalled;
+use super::sink_fd::Signaller;
 
 /// Edge-triggered: one report an event, and adding an entry reports what stands in it.
 const INTEREST: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ET);
@@ -51,13 +54,30 @@ pub(crate) enum LastClaim {
 }
 
 /// The links the daemon forwards, by id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Relay {
     links: HashMap<u64, Forwarding>,
     relayed: u64,
+    signaller: Signaller,
+    /// Links whose consumers made their eventfds block, since this was asked last.
+    held_up: Vec<u64>,
 }
 
 impl Relay {
+    /// For the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refused a timer.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            links: HashMap::new(),
+            relayed: 0,
+            signaller: Signaller::new()?,
+            held_up: Vec::new(),
+        })
+    }
+
     /// Starts to forward; what stands in the source is reported at once.
     ///
     /// # Errors
@@ -98,7 +118,9 @@ impl Relay {
         }
         let count = claim(forwarding.source.as_fd());
         if count > 0 {
-            signal(&forwarding.sink);
+            if self.signaller.signal(forwarding.sink.as_fd()) == Signalled::HeldUp {
+                self.held_up.push(link);
+            }
             let events = &forwarding.events;
             events.set(events.get().saturating_add(count));
             self.relayed += 1;
@@ -115,13 +137,21 @@ impl Relay {
 
     /// Delivers what an earlier daemon claimed and may not have delivered. Returns whether there
     /// was something.
-    pub(crate) fn recover(claims: &ClaimSlot, sink: &Token) -> bool {
+    pub(crate) fn recover(&mut self, link: u64, claims: &ClaimSlot, sink: &Token) -> bool {
         let open = claims.record.is_open(claims.slot);
         if open {
-            signal(sink);
+            if self.signaller.signal(sink.as_fd()) == Signalled::HeldUp {
+                self.held_up.push(link);
+            }
             claims.record.end(claims.slot);
         }
         open
+    }
+
+    /// The turn is over: the links whose consumers held it up.
+    pub(crate) fn rest(&mut self) -> Vec<u64> {
+        self.signaller.rest();
+        std::mem::take(&mut self.held_up)
     }
 }
 
@@ -134,11 +164,6 @@ fn claim(source: BorrowedFd<'_>) -> u64 {
         Ok(8) => u64::from_ne_bytes(count),
         _ => 0,
     }
-}
-
-fn signal(sink: &Token) {
-    // Refused only when the counter is full: it is pending then anyway.
-    let _ = rustix::io::write(sink, &1u64.to_ne_bytes());
 }
 
 #[cfg(test)]
@@ -154,6 +179,10 @@ mod tests {
         claims: ClaimSlot,
     }
 
+    fn signal(event: &Token) {
+        rustix::io::write(event, &1u64.to_ne_bytes()).unwrap();
+    }
+
     /// The link of these tests.
     const LINK: u64 = 5;
 
@@ -166,7 +195,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
-                relay: Relay::default(),
+                relay: Relay::new().unwrap(),
                 source: token(),
                 sink: token(),
                 claims: ClaimSlot {
@@ -227,10 +256,10 @@ mod tests {
 
     #[test]
     fn recover_delivers_an_open_claim_once() {
-        let rig = Rig::new();
+        let mut rig = Rig::new();
         rig.claims.record.begin(rig.claims.slot);
-        assert!(Relay::recover(&rig.claims, &rig.sink));
-        assert!(!Relay::recover(&rig.claims, &rig.sink));
+        assert!(rig.relay.recover(LINK, &rig.claims, &rig.sink));
+        assert!(!rig.relay.recover(LINK, &rig.claims, &rig.sink));
         assert_eq!(rig.sink.pending().unwrap(), 1);
     }
 

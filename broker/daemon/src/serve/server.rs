@@ -10,11 +10,14 @@ use std::time::Instant;
 
 use anyhow::Context;
 use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::ReceiveError;
 use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
+use super::fd_limit::FDS_OF_A_CONNECTION;
+use super::fd_limit::FdBudget;
 use super::hooks::Hooks;
 use super::options::Options;
 use super::peer::Peer;
@@ -69,8 +72,9 @@ pub(crate) struct Server {
     last_session: u64,
     /// Shared by all peers: the daemon reads one packet at a time.
     buffer: Vec<u8>,
-    /// The listener is out of the set because there are no fds left.
-    deaf: bool,
+    fd_budget: FdBudget,
+    /// The listener is out of the set because there were no fds left with so many taken.
+    deaf: Option<usize>,
 }
 
 impl Server {
@@ -81,10 +85,10 @@ impl Server {
     /// The kernel refused what the loop needs.
     pub(crate) fn new(
         socket: ControlSocket,
-        options: Options,
+        mut options: Options,
         hooks: Hooks,
     ) -> anyhow::Result<Self> {
-        raise_fd_limit();
+        let fd_budget = FdBudget::of_this_process();
         let signals = Signals::take().context("cannot take signals over")?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, socket.as_fd(), LISTENER)?;
@@ -94,14 +98,15 @@ impl Server {
         for (word, extra) in (EXTRA..).zip(&hooks.extras) {
             watch(&epoll, extra.poll_fd(), word)?;
         }
+        fd_budget.bound(&mut options.quotas);
         Ok(Self {
             epoll,
             socket,
             signals,
-            state: State::new(options.quotas),
+            state: State::new(options.quotas, options.partners.clone()),
             options,
             hooks,
-            relay: Relay::default(),
+            relay: Relay::new().context("cannot make the relay's timer")?,
             peers: HashMap::new(),
             rates: Rates::default(),
             leaving: Vec::new(),
@@ -110,7 +115,8 @@ impl Server {
             started: Instant::now(),
             last_session: 0,
             buffer: Vec::new(),
-            deaf: false,
+            fd_budget,
+            deaf: None,
         })
     }
 
@@ -142,13 +148,14 @@ impl Server {
             Err(Errno::INTR) => return Ok(Told::Nothing),
             Err(error) => return Err(error).context("cannot wait for peers"),
         };
-        let mut told = Told::Nothing;
+        let (mut told, mut knocks) = (Told::Nothing, false);
         for event in &*events {
             let word = event.data.u64();
             match word & KIND {
                 PEER => self.serve_peer(word ^ PEER, event.flags),
-                LISTENER => self.accept(),
-                SIGNAL => told = self.signals.told(),
+                LISTENER => knocks = true,
+                // Each signal has an event of its own, and a reload takes no end back.
+                SIGNAL => told = told.max(self.signals.told()),
                 EXTRA => self.serve_extra(word ^ EXTRA),
                 _ => self.relay.forward(word),
             }
@@ -157,12 +164,47 @@ impl Server {
             && let Some(reload) = &mut self.hooks.reload
         {
             reload(&mut self.options);
+            self.fd_budget.bound(&mut self.options.quotas);
             self.state.quotas = self.options.quotas;
+            self.state.partners.clone_from(&self.options.partners);
         }
         self.state.expire(self.now_ms());
         self.apply();
         self.farewell();
+        // Last: whoever leaves may have had something relayed, and the relay's timer must not run
+        // while nothing happens.
+        loop {
+            let held_up = self.relay.rest();
+            if held_up.is_empty() {
+                break;
+            }
+            held_up.into_iter().for_each(|link| self.evict(link));
+            self.farewell();
+        }
+        self.listen_again();
+        // Whoever has hung up before somebody connected is gone by then, and takes no quota.
+        if knocks {
+            self.accept();
+        }
         Ok(told)
+    }
+
+    /// Lets connections come again once fds have been given back.
+    fn listen_again(&mut self) {
+        if self.deaf.is_some_and(|then| self.state.fds_taken() < then)
+            && watch(&self.epoll, self.socket.as_fd(), LISTENER).is_ok()
+        {
+            self.deaf = None;
+        }
+    }
+
+    /// Drops the consumer of a link that held the relay up, and its connection.
+    fn evict(&mut self, link: u64) {
+        tracing::warn!(link, "a consumer made its full eventfd block the relay");
+        if let Some(session) = self.state.evict(link) {
+            self.leaving.push((session.0, Some(ErrorCode::SlowReader)));
+        }
+        self.apply();
     }
 
     /// Until when to wait at most: the next hand-over that runs out.
@@ -186,9 +228,9 @@ impl Server {
                 Ok(socket) => self.admit(socket),
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
                     // Level-triggered: left in the set it would be reported without end.
-                    tracing::warn!("no fds left: connections wait until one closes");
+                    tracing::warn!("no fds left: connections wait until some are given back");
                     let _gone = epoll::delete(&self.epoll, &self.socket);
-                    self.deaf = true;
+                    self.deaf = Some(self.state.fds_taken());
                     return;
                 }
                 Err(_) => return,
@@ -207,7 +249,9 @@ impl Server {
         let of_uid = self.peers.values().filter(|peer| peer.uid == uid).count();
         let refusal = if !self.options.policy.admits(uid, gid) {
             Some(ErrorCode::NotAllowed)
-        } else if of_uid >= self.options.quotas.connections {
+        } else if of_uid >= self.options.quotas.connections
+            || self.state.fds_taken() + FDS_OF_A_CONNECTION > self.options.quotas.all_fds
+        {
             Some(ErrorCode::QuotaExceeded)
         } else {
             watch(&self.epoll, peer.connection.as_fd(), PEER | id)
@@ -215,6 +259,7 @@ impl Server {
                 .map(|_| ErrorCode::Internal)
         };
         self.peers.insert(id, peer);
+        self.state.connections = self.peers.len();
         if let Some(code) = refusal {
             self.leaving.push((id, Some(code)));
             self.farewell();
@@ -240,7 +285,11 @@ impl Server {
                     self.serve_packet(id, bytes, fds);
                     self.apply();
                 }
-                Err(irqbroker_protocol::ReceiveError::WouldBlock) => break,
+                Err(ReceiveError::WouldBlock) => break,
+                // The buffer takes as many fds as a packet may have.
+                Err(ReceiveError::TruncatedFds { bytes }) => {
+                    self.refuse_cut_off(id, buffer.get(..bytes).unwrap_or_default());
+                }
                 Err(error) => {
                     self.leaving.push((id, super::packet::code_of(&error)));
                     break;
@@ -276,11 +325,9 @@ impl Server {
             self.state.waits(peer.uid, waited, 0);
             drop(peer);
             let now = self.now_ms();
+            self.state.connections = self.peers.len();
             self.state.close(SessionId(id), now);
             self.apply();
-            if std::mem::take(&mut self.deaf) {
-                self.deaf = watch(&self.epoll, self.socket.as_fd(), LISTENER).is_err();
-            }
         }
     }
 }
@@ -304,16 +351,6 @@ pub(super) fn poll_for(epoll: &OwnedFd, id: u64, peer: &mut Peer, room: bool) ->
     epoll::modify(epoll, &peer.connection, data, flags)?;
     peer.polled_for_room = room;
     Ok(())
-}
-
-/// As many fds as the system lets the process have.
-fn raise_fd_limit() {
-    use rustix::process::Resource;
-    let mut limit = rustix::process::getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit on open files stays as it is");
-    }
 }
 
 /// A number that differs from that of every earlier run: the time it began.

@@ -11,8 +11,8 @@ use signal_hook::consts::SIGINT;
 use signal_hook::consts::SIGTERM;
 use signal_hook::low_level::pipe;
 
-/// What the signals that came mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the signals that came mean, the graver after the lighter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Told {
     /// Nothing.
     Nothing,

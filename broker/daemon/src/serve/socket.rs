@@ -1,10 +1,12 @@
 //! The control socket's file: one daemon at a time, and nothing left behind.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -27,7 +29,8 @@ const BACKLOG: i32 = 128;
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     listener: OwnedFd,
-    _file: Option<SocketFile>,
+    path: PathBuf,
+    file: Option<SocketFile>,
 }
 
 /// A socket's file, to be removed.
@@ -44,16 +47,23 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// It does not listen.
+    /// It does not listen, or has no file.
     pub(crate) fn adopt(listener: OwnedFd) -> anyhow::Result<Self> {
         if !rustix::net::sockopt::socket_acceptconn(&listener)? {
             bail!("the socket that was passed does not listen");
         }
+        let path = path(&listener)?.context("the socket that was passed has no file")?;
         rustix::io::ioctl_fionbio(&listener, true)?;
         Ok(Self {
             listener,
-            _file: None,
+            path,
+            file: None,
         })
+    }
+
+    /// Whether its file is the daemon's own, with the bits it chose.
+    pub(crate) fn is_own(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Listens at `path`, whose permission bits are to be `mode`.
@@ -76,7 +86,8 @@ impl ControlSocket {
             .with_context(|| format!("cannot make the socket {}", path.display()))?;
         let socket = Self {
             listener,
-            _file: Some(SocketFile {
+            path: path.to_owned(),
+            file: Some(SocketFile {
                 path: path.to_owned(),
                 _lock: lock,
             }),
@@ -84,6 +95,11 @@ impl ControlSocket {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
         rustix::net::listen(&socket.listener, BACKLOG)?;
         Ok(socket)
+    }
+
+    /// Where it listens, whoever made it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -98,6 +114,13 @@ impl Drop for SocketFile {
         // Somebody may have removed it already.
         let _gone = std::fs::remove_file(&self.path);
     }
+}
+
+/// The file a socket is bound to.
+fn path(socket: &OwnedFd) -> anyhow::Result<Option<PathBuf>> {
+    let address = SocketAddrUnix::try_from(rustix::net::getsockname(socket)?)?;
+    let path = address.path_bytes().map(OsStr::from_bytes);
+    Ok(path.map(PathBuf::from))
 }
 
 /// Takes the lock that says who serves `path`.
@@ -141,7 +164,7 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
             path.display()
         );
     }
-    match Connection::connect(path) {
+    match Connection::connect_nonblocking(path) {
         Err(Errno::CONNREFUSED) => std::fs::remove_file(path)
             .with_context(|| format!("cannot remove the stale {}", path.display())),
         _ => bail!(

@@ -71,6 +71,7 @@ impl VgpuHost for Hosting {
         self.events.borrow_mut().push(EventKind::Vgpu {
             uuid: row.uuid.clone(),
             state: row.state,
+            reason: None,
         });
         Ok(row)
     }
@@ -90,9 +91,7 @@ impl Extra for Reports {
     }
 
     fn service(&mut self, _: &dyn View) {
-        let changes = self.hosting.hosts.borrow_mut().service();
-        let changes = changes.into_iter();
-        let events = changes.map(|(uuid, state)| EventKind::Vgpu { uuid, state });
+        let events = self.hosting.hosts.borrow_mut().service();
         self.hosting.events.borrow_mut().extend(events);
     }
 }

@@ -6,6 +6,7 @@ use super::args::ServeArgs;
 use crate::config::Allow;
 use crate::config::Config;
 use crate::serve::Options;
+use crate::serve::Partners;
 use crate::serve::Policy;
 use crate::serve::Quotas;
 use crate::serve::Rule;
@@ -19,6 +20,9 @@ pub(super) fn options(config: &Config, args: &ServeArgs, own: u32) -> Options {
     Options {
         socket: config.control.socket.as_path().to_owned(),
         policy: policy(config, args, own),
+        partners: Partners {
+            groups: config.access.partners.clone(),
+        },
         quotas: quotas(config),
     }
 }
@@ -59,6 +63,8 @@ fn quotas(config: &Config) -> Quotas {
         connections: size(quotas.connections.get()),
         objects: size(quotas.objects.get()),
         fds: size(quotas.fds.get()),
+        // The loop finds out.
+        all_fds: usize::MAX,
         requests_per_second: quotas.requests_per_second.get(),
         backlog_bytes: size(quotas.backlog_kib.get()).saturating_mul(1024),
         memory_bytes: size(quotas.memory_kib.get()).saturating_mul(1024),

@@ -9,6 +9,7 @@ use super::notify::Notifier;
 use super::options;
 use crate::config;
 use crate::config::Config;
+use crate::config::ReloadError;
 use crate::serve::Notes;
 use crate::serve::Options;
 use crate::trace::LogLevelHandle;
@@ -19,6 +20,8 @@ pub(super) struct Reloader {
     pub(super) config: Config,
     /// The daemon's user.
     pub(super) own: u32,
+    /// The socket's file was made for the daemon's user alone, as nobody else was let in.
+    pub(super) closed: bool,
     pub(super) log: Option<LogLevelHandle>,
     pub(super) metrics_links: Rc<Cell<u32>>,
     pub(super) hosting: Option<Hosting>,
@@ -49,8 +52,12 @@ impl Reloader {
     }
 
     fn read(&self) -> anyhow::Result<(Config, Vec<String>)> {
-        let loaded = config::load(&self.args.config, |name| std::env::var_os(name))?;
+        let loaded = config::load(&self.args.config, std::env::vars_os())?;
         let changed = config::reload(&self.config, &loaded.config)?;
+        let policy = options::options(&loaded.config, &self.args, self.own).policy;
+        if self.closed && policy.admits_others(self.own) {
+            return Err(ReloadError::Closed.into());
+        }
         Ok((loaded.config, changed))
     }
 

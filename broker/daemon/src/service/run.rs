@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ServeArgs, detail: Detail, output: &Output) -> anyhow::
             file: config::DEFAULT_FILE,
         });
     }
-    let loaded = config::load(&args.config, |name| std::env::var_os(name))?;
+    let loaded = config::load(&args.config, std::env::vars_os())?;
     match args.check {
         true => output.print(&CheckReport::from(loaded)),
         false => serve(args, loaded, detail, output),
@@ -79,11 +79,14 @@ fn serve(args: &ServeArgs, loaded: Loaded, detail: Detail, output: &Output) -> a
     let notifier = Rc::new(notifier.context("cannot reach the service manager")?);
     // The control socket first: who has it is the daemon, and may look after the vGPUs.
     let socket = control_socket(&config, &options.policy, own)?;
+    let closed = socket.is_own()
+        && config.control.mode.bits().is_none()
+        && !options.policy.admits_others(own);
     let mut hooks = Hooks::default();
     let hosting = match config.vgpu.max_devices {
         0 => None,
         _ => {
-            let run_dir = config.vgpu.run_dir.of(&config.control.socket);
+            let run_dir = config.vgpu.run_dir.of(socket.path());
             Some(Hosting::new(VgpuHosts::start(&config.vgpu, run_dir)?))
         }
     };
@@ -101,11 +104,27 @@ fn serve(args: &ServeArgs, loaded: Loaded, detail: Detail, output: &Output) -> a
     }
     let notes = Notes::default();
     hooks.notes = Rc::clone(&notes);
-    hooks.before_loop = Some(before_loop(&config, file, &notes, &notifier, *output));
+    let needs = needs(&config, socket.path(), file.as_deref());
+    let told = Serving {
+        socket: socket.path().to_owned(),
+        pid: std::process::id(),
+        metrics: config.metrics.listen.to_string(),
+        // Known once it is entered.
+        sandbox: String::new(),
+    };
+    hooks.before_loop = Some(before_loop(
+        config.sandbox,
+        needs,
+        told,
+        &notes,
+        &notifier,
+        *output,
+    ));
     let mut reloader = Reloader {
         args: args.clone(),
         config,
         own,
+        closed,
         log,
         metrics_links,
         hosting,
@@ -129,8 +148,14 @@ fn control_socket(
     }
     let path = config.control.socket.as_path();
     if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-        let cannot = || format!("cannot make {}", folder.display());
-        std::fs::create_dir_all(folder).with_context(cannot)?;
+        let cannot = |error| {
+            let text = format!(
+                "cannot make {}: {error}; give --socket a path in a directory this user may write",
+                folder.display()
+            );
+            anyhow::Error::new(error).context(text)
+        };
+        std::fs::create_dir_all(folder).map_err(cannot)?;
     }
     let mode = config
         .control
@@ -146,15 +171,13 @@ fn control_socket(
 
 /// Confines the daemon, and then says that it serves.
 fn before_loop(
-    config: &Config,
-    file: Option<PathBuf>,
+    sandbox: config::Sandbox,
+    needs: Needs,
+    told: Serving,
     notes: &Notes,
     notifier: &Rc<Notifier>,
     output: Output,
 ) -> crate::serve::BeforeLoop {
-    let (sandbox, needs) = (config.sandbox, needs(config, file.as_deref()));
-    let socket = config.control.socket.as_path().to_owned();
-    let metrics = config.metrics.listen.to_string();
     let (notes, notifier) = (Rc::clone(notes), Rc::clone(notifier));
     Box::new(move || {
         let sandboxed = sandbox::enter(&sandbox, &needs)?;
@@ -163,10 +186,8 @@ fn before_loop(
         std::mem::forget(sandboxed);
         notes.borrow_mut().sandbox = Some(standing.clone());
         output.print(&Serving {
-            socket,
-            pid: std::process::id(),
-            metrics,
             sandbox: standing.clone(),
+            ..told
         })?;
         notifier.status(&standing);
         notifier.ready();
@@ -175,13 +196,13 @@ fn before_loop(
 }
 
 /// The folders a running daemon touches.
-fn needs(config: &Config, file: Option<&Path>) -> Needs {
+fn needs(config: &Config, socket: &Path, file: Option<&Path>) -> Needs {
     let folder = |path: &Path| path.parent().map(Path::to_owned);
     let metrics = match &config.metrics.listen {
         config::MetricsAddress::Unix(path) => folder(path.as_path()),
         config::MetricsAddress::Off | config::MetricsAddress::Loopback(_) => None,
     };
-    let control = folder(config.control.socket.as_path());
+    let control = folder(socket);
     // One that is not there yet may be at a reload; one that is may be a link into another folder.
     let file = file.unwrap_or(Path::new(config::FILE));
     let target = file.canonicalize().ok();

@@ -9,6 +9,8 @@ use irqbroker_protocol::Client;
 use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::DestroyVgpu;
 use irqbroker_protocol::Done;
+use irqbroker_protocol::EventKind;
+use irqbroker_protocol::Notice;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
@@ -19,6 +21,7 @@ use super::args::CreateArgs;
 use super::args::DestroyArgs;
 use super::args::ListArgs;
 use crate::operator::ask;
+use crate::operator::printable;
 use crate::operator::state_name;
 use crate::operator::told;
 use crate::output::Output;
@@ -26,7 +29,7 @@ use crate::table::Align;
 use crate::table::Table;
 
 /// How long a host may take to start or to end: a hundred times what it takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The report of `irqbroker vgpu list`.
 #[derive(Debug, Serialize)]
@@ -71,12 +74,20 @@ pub(super) fn create(args: &CreateArgs, output: &Output) -> anyhow::Result<()> {
     };
     let created: VgpuRow = ask(&mut client, &Request::VgpuCreate(create))?;
     let uuid = created.uuid;
-    let row = wait(&mut client, &uuid, |row| {
-        row.is_none_or(|row| row.state != VgpuState::Starting)
-    })?;
-    match row {
-        Some(row) if row.state == VgpuState::Running => output.print(&Created(row)),
-        _ => bail!("the process of vgpu {uuid} did not start; the daemon's log says why"),
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let row = find_row(&mut client, &uuid)?;
+        if let Some(row) = row.filter(|row| row.state == VgpuState::Running) {
+            return output.print(&Created(row));
+        }
+        match next_event(&mut client, &uuid, deadline)? {
+            Some((VgpuState::Stopped, _)) => bail!("vgpu {uuid} ended at once"),
+            Some((VgpuState::Destroyed, reason)) => {
+                let reason = reason.unwrap_or_else(|| "somebody destroyed it".to_owned());
+                bail!("vgpu {uuid} did not start: {}", printable(&reason));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -91,7 +102,10 @@ pub(super) fn destroy(args: &DestroyArgs, output: &Output) -> anyhow::Result<()>
     let uuid = args.id.clone();
     let destroy = DestroyVgpu { uuid: uuid.clone() };
     let Done {} = ask(&mut client, &Request::VgpuDestroy(destroy))?;
-    wait(&mut client, &uuid, |row| row.is_none())?;
+    let deadline = Instant::now() + LIMIT;
+    while find_row(&mut client, &uuid)?.is_some() {
+        next_event(&mut client, &uuid, deadline)?;
+    }
     output.print(&Destroyed { uuid })
 }
 
@@ -115,31 +129,38 @@ fn rows(client: &mut Client) -> anyhow::Result<Vec<VgpuRow>> {
 
 /// The daemon shows a UUID in lower case with dashes, whatever it was given.
 fn is(row: &VgpuRow, uuid: &str) -> bool {
-    match (
-        uuid::Uuid::parse_str(&row.uuid),
-        uuid::Uuid::parse_str(uuid),
-    ) {
+    same(&row.uuid, uuid)
+}
+
+fn same(one: &str, other: &str) -> bool {
+    match (uuid::Uuid::parse_str(one), uuid::Uuid::parse_str(other)) {
         (Ok(one), Ok(other)) => one == other,
         _ => false,
     }
 }
 
-/// Looks after each event whether the vGPU stands as wanted; the client watches.
-fn wait(
+fn find_row(client: &mut Client, uuid: &str) -> anyhow::Result<Option<VgpuRow>> {
+    Ok(rows(client)?.into_iter().find(|row| is(row, uuid)))
+}
+
+/// How the vGPU stands after the next event, if that tells of it, and why; the client watches.
+fn next_event(
     client: &mut Client,
     uuid: &str,
-    wanted: impl Fn(Option<&VgpuRow>) -> bool,
-) -> anyhow::Result<Option<VgpuRow>> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let row = rows(client)?.into_iter().find(|row| is(row, uuid));
-        if wanted(row.as_ref()) {
-            return Ok(row);
-        }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if client.notice(Some(left)).map_err(told)?.is_none() && left.is_zero() {
-            bail!("vgpu {uuid} takes longer than {LIMIT:?}");
-        }
+    deadline: Instant,
+) -> anyhow::Result<Option<(VgpuState, Option<String>)>> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match client.notice(Some(left)).map_err(told)? {
+        Some((Notice::Event(event), _)) => Ok(match event.kind {
+            EventKind::Vgpu {
+                uuid: of,
+                state,
+                reason,
+            } if same(&of, uuid) => Some((state, reason)),
+            _ => None,
+        }),
+        None if left.is_zero() => bail!("vgpu {uuid} takes longer than {LIMIT:?}"),
+        _ => Ok(None),
     }
 }
 

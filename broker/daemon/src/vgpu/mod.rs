@@ -8,6 +8,7 @@ mod screenshot;
 mod serve;
 mod sockets;
 mod types;
+mod views;
 mod vnc;
 
 pub(crate) use args::VgpuArgs;

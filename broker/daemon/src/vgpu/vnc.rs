@@ -3,6 +3,8 @@
 //! What is encoded for a viewer holds up no access of the guest.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +26,9 @@ use super::args::VncArgs;
 
 /// How long nothing is tried again that has failed: what it needs may be free again by then.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How much of a password's file is read: more than its first line may have.
+const PASSWORD_FILE: u64 = 256;
 
 /// Where a head is shown, and what a viewer has to know.
 #[derive(Debug, Serialize)]
@@ -100,9 +105,16 @@ fn security(args: &VncArgs) -> anyhow::Result<(Security, Option<String>)> {
 }
 
 fn read_password(file: &Path) -> anyhow::Result<Password> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let line = text.lines().next().unwrap_or_default();
+    let cannot = || format!("cannot read {}", file.display());
+    let mut bytes = Vec::new();
+    // Not to its end: it may have none.
+    File::open(file)
+        .and_then(|file| file.take(PASSWORD_FILE).read_to_end(&mut bytes))
+        .with_context(cannot)?;
+    let line = bytes.split(|&byte| byte == b'\n').next();
+    let line = std::str::from_utf8(line.unwrap_or_default())
+        .with_context(|| format!("the first line of {} is no text", file.display()))?;
+    let line = line.strip_suffix('\r').unwrap_or(line);
     Password::new(line)
         .map_err(|error| anyhow::anyhow!("the first line of {}: {error}", file.display()))
 }

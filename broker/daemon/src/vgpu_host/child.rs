@@ -1,6 +1,5 @@
 //! A host as the spawner holds it: started by it, or found by its record.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -18,6 +17,7 @@ use rustix::process::PidfdFlags;
 use rustix::process::Signal;
 use uuid::Uuid;
 
+use super::hosted::Failure;
 use super::hosted::HostedArgs;
 use super::record;
 use super::record::Record;
@@ -33,8 +33,10 @@ pub(super) struct Host {
     child: Option<Child>,
     /// Something comes once it serves.
     ready: Option<OwnedFd>,
-    /// It was told to end.
+    /// It was told to end, or ended before it served.
     pub(super) destroyed: bool,
+    /// Why it does not serve.
+    pub(super) failure: Option<String>,
 }
 
 impl Host {
@@ -51,6 +53,7 @@ impl Host {
             child: None,
             ready: None,
             destroyed: false,
+            failure: None,
         }
     }
 
@@ -94,6 +97,7 @@ impl Host {
                 child: Some(child),
                 ready,
                 destroyed: false,
+                failure: None,
             }),
             Err(error) => {
                 // Out of fds: nobody would hear of its end.
@@ -109,16 +113,31 @@ impl Host {
         self.process.iter().chain(&self.ready).map(AsFd::as_fd)
     }
 
-    /// Looks whether something came of it; whether its row is another now.
+    /// Looks whether something came of it; whether its row is another now. One that ended before it served
+    /// is to be forgotten: nobody could use it.
     pub(super) fn look(&mut self) -> bool {
         let before = self.row.state;
-        if self.ready.as_ref().is_some_and(said_something) {
-            self.ready = None;
-            self.row.state = VgpuState::Running;
+        // Looked at first: whatever it had to say it has said by then.
+        let ended = self.process.as_ref().is_some_and(is_readable);
+        match self.ready.as_ref().and_then(said) {
+            Some(Word::Serves) => {
+                self.ready = None;
+                self.row.state = VgpuState::Running;
+            }
+            Some(Word::Failed(why)) => {
+                self.ready = None;
+                self.failure = Some(why);
+            }
+            None => {}
         }
-        if self.process.as_ref().is_some_and(is_readable) {
+        if ended {
             self.process = None;
             self.ready = None;
+            if self.row.state == VgpuState::Starting {
+                self.destroyed = true;
+                let unknown = || "its process ended without a word".to_owned();
+                self.failure.get_or_insert_with(unknown);
+            }
             self.row.state = VgpuState::Stopped;
             self.row.pid = None;
             if let Some(mut child) = self.child.take() {
@@ -143,14 +162,28 @@ impl Host {
     }
 }
 
-/// Whether the server has told of itself; an end without a word is none.
-fn said_something(ready: &OwnedFd) -> bool {
-    let Ok(pipe) = ready.try_clone() else {
-        return false;
+/// What the server says of itself, on one line.
+enum Word {
+    Serves,
+    Failed(String),
+}
+
+/// Bytes read of that line: more than a failure's. A report may be longer, and is not looked at.
+const LINE_LIMIT: usize = 4096;
+
+/// The server's word; an end without one is none.
+fn said(ready: &OwnedFd) -> Option<Word> {
+    let mut line = [0; LINE_LIMIT];
+    let read = match is_readable(ready) {
+        true => rustix::io::read(ready, &mut line)
+            .ok()
+            .filter(|&read| read > 0)?,
+        false => return None,
     };
-    let mut byte = [0];
-    is_readable(ready)
-        && io::Read::read(&mut File::from(pipe), &mut byte).is_ok_and(|read| read == 1)
+    Some(match serde_json::from_slice(&line[..read]) {
+        Ok(Failure { failed }) => Word::Failed(failed),
+        Err(_) => Word::Serves,
+    })
 }
 
 fn is_readable(fd: &OwnedFd) -> bool {

@@ -1,5 +1,6 @@
 //! What a vGPU server does besides serving when a daemon hosts it.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -7,6 +8,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use irqbroker::vgpu::VgpuType;
+use serde::Deserialize;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::process::ProcessId;
@@ -22,6 +25,16 @@ pub(crate) struct HostedArgs {
     /// The UUID to write into it
     #[arg(long, value_name = "UUID", hide = true)]
     uuid: Option<Uuid>,
+}
+
+/// Characters kept of a reason: with escapes still less than a pipe takes at once.
+const LONGEST_REASON: usize = 200;
+
+/// What a host says instead of its report, where it cannot serve.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// Why.
+    pub(super) failed: String,
 }
 
 impl HostedArgs {
@@ -46,6 +59,17 @@ impl HostedArgs {
             rustix::process::setsid().context("cannot begin a session")?;
         }
         Ok(())
+    }
+
+    /// Tells the spawner why this process ends before it has served.
+    pub(crate) fn tell_failure(&self, error: &anyhow::Error) {
+        if self.record.is_some() {
+            let text: String = format!("{error:#}").chars().take(LONGEST_REASON).collect();
+            if let Ok(line) = serde_json::to_string(&Failure { failed: text }) {
+                // A spawner that is gone is told nothing.
+                let _told = writeln!(std::io::stdout(), "{line}");
+            }
+        }
     }
 
     /// Writes the record, once the sockets are there: whoever finds it finds them.

@@ -17,6 +17,7 @@ use irqbroker_protocol::Connection;
 use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::DestroyVgpu;
 use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::EventKind;
 use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
@@ -37,8 +38,9 @@ use super::table::Budget;
 use super::table::Table;
 use crate::config::Vgpu;
 
-/// How long the spawner may take to look at what is there: a hundred times what it does.
-const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long the spawner may take to look at what is there, on a machine that keeps it from running too:
+/// a thousand times what it does.
+const START_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of a socket's path besides the run directory: `/UUID.sock.head15`.
 const SOCKET_NAME: usize = 1 + 36 + ".sock.head15".len();
 /// What a socket's path may have (`unix(7)`).
@@ -110,7 +112,7 @@ impl VgpuHosts {
                 .context("the spawner of vgpus has ended")?;
             match serde_json::from_slice(packet.bytes)? {
                 Report::Ready => return Ok(()),
-                Report::Vgpu { row } => drop(self.table.put(row)),
+                Report::Vgpu { row, .. } => drop(self.table.put(row)),
             }
         }
     }
@@ -122,11 +124,18 @@ impl VgpuHosts {
 
     /// Takes over what the spawner reports: which vGPUs stand otherwise now, and how. A spawner that is
     /// gone is logged once; what it started goes on, and nothing can be created or destroyed any more.
-    pub(crate) fn service(&mut self) -> Vec<(String, VgpuState)> {
+    pub(crate) fn service(&mut self) -> Vec<EventKind> {
         let mut changes = Vec::new();
         loop {
             match self.receive() {
-                Ok(Report::Vgpu { row }) => changes.extend(self.table.put(row)),
+                Ok(Report::Vgpu { row, reason }) => {
+                    let change = self.table.put(row);
+                    changes.extend(change.map(|(uuid, state)| EventKind::Vgpu {
+                        uuid,
+                        state,
+                        reason,
+                    }));
+                }
                 Ok(Report::Ready) => {}
                 Err(ReceiveError::WouldBlock) => return changes,
                 Err(error) => {

@@ -33,6 +33,8 @@ pub(super) enum Report {
     Vgpu {
         /// The vGPU.
         row: VgpuRow,
+        /// Why it could not be started.
+        reason: Option<String>,
     },
     /// What was there at the start has been reported.
     Ready,

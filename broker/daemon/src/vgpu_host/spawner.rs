@@ -37,6 +37,8 @@ pub(crate) struct SpawnerArgs {
 ///
 /// Standard input is no socket of a daemon, or the run directory cannot be read.
 pub(crate) fn run(args: &SpawnerArgs) -> anyhow::Result<()> {
+    // What a terminal sends to the daemon is not for this process: it ends once the daemon has.
+    rustix::process::setsid().context("cannot begin a session")?;
     // The daemon's log is this one's too.
     let _level = trace::install_daemon(LogLevel::Warn);
     let daemon = std::io::stdin().as_fd().try_clone_to_owned()?;
@@ -55,7 +57,7 @@ pub(crate) fn run(args: &SpawnerArgs) -> anyhow::Result<()> {
                     host.row.vnc = record.vnc;
                 }
                 tracing::debug!(%uuid, state = ?host.row.state, "host");
-                report(&spawner.daemon, &host.row)?;
+                report(&spawner.daemon, &host.row, None)?;
             }
         }
         spawner.bury()?;
@@ -86,7 +88,7 @@ impl Spawner {
         let records = records.with_context(|| format!("cannot read {}", self.run_dir.display()))?;
         for record in records {
             let host = Host::adopt(&record, &self.run_dir);
-            report(&self.daemon, &host.row)?;
+            report(&self.daemon, &host.row, None)?;
             self.hosts.insert(record.uuid, host);
         }
         send(&self.daemon, &Report::Ready)
@@ -144,7 +146,7 @@ impl Spawner {
         }
         match Host::start(&self.run_dir, uuid, vgpu_type, vnc) {
             Ok(host) => {
-                report(&self.daemon, &host.row)?;
+                report(&self.daemon, &host.row, None)?;
                 self.hosts.insert(uuid, host);
                 Ok(())
             }
@@ -158,12 +160,12 @@ impl Spawner {
                     state: VgpuState::Destroyed,
                     pid: None,
                 };
-                report(&self.daemon, &row)
+                report(&self.daemon, &row, Some(&error.to_string()))
             }
         }
     }
 
-    /// Forgets those that were told to end and have.
+    /// Forgets those that were told to end and have, or never served.
     fn bury(&mut self) -> anyhow::Result<()> {
         let over = |host: &Host| host.destroyed && !host.lives();
         for (uuid, host) in &mut self.hosts {
@@ -171,7 +173,7 @@ impl Spawner {
                 record::remove(&self.run_dir, *uuid);
                 host.row.state = VgpuState::Destroyed;
                 host.row.pid = None;
-                report(&self.daemon, &host.row)?;
+                report(&self.daemon, &host.row, host.failure.as_deref())?;
             }
         }
         self.hosts.retain(|_, host| !over(host));
@@ -179,8 +181,10 @@ impl Spawner {
     }
 }
 
-fn report(daemon: &Connection, row: &VgpuRow) -> anyhow::Result<()> {
-    send(daemon, &Report::Vgpu { row: row.clone() })
+fn report(daemon: &Connection, row: &VgpuRow, reason: Option<&str>) -> anyhow::Result<()> {
+    let row = row.clone();
+    let reason = reason.map(str::to_owned);
+    send(daemon, &Report::Vgpu { row, reason })
 }
 
 /// A daemon that is gone is found out by reading.

@@ -56,10 +56,8 @@ impl Table {
             None => made_up,
             Some(text) => known_uuid(text)?,
         };
-        let vnc: Option<Result<SocketAddr, _>> = create.vnc.as_ref().map(|vnc| vnc.parse());
-        if let Some(Err(_)) = vnc {
-            let text = "vnc is no address with a port, as 127.0.0.1:5900";
-            return refused(ErrorCode::InvalidField, text.to_owned());
+        if let Some(vnc) = &create.vnc {
+            loopback(vnc)?;
         }
         if self.rows.contains_key(&uuid) {
             return refused(
@@ -121,6 +119,18 @@ impl Table {
         };
         let was = before.map(|row| row.state);
         (was != Some(news.1)).then_some(news)
+    }
+}
+
+/// The host of a vGPU would refuse any other; so it is not started at all.
+fn loopback(vnc: &str) -> Result<(), WireError> {
+    let refused = |text| Err(WireError::new(ErrorCode::InvalidField, text));
+    match vnc.parse::<SocketAddr>() {
+        Ok(address) if address.ip().to_canonical().is_loopback() => Ok(()),
+        Ok(_) => refused(
+            "vnc is no loopback address, as 127.0.0.1:5900 is; nothing that is sent would be encrypted",
+        ),
+        Err(_) => refused("vnc is no address with a port, as 127.0.0.1:5900"),
     }
 }
 
@@ -197,14 +207,21 @@ mod tests {
             code(table.admit(&malformed, MADE_UP)),
             ErrorCode::InvalidField
         );
-        let nowhere = CreateVgpu {
-            vnc: Some("--help".into()),
-            ..create("small", None)
-        };
-        assert_eq!(
-            code(table.admit(&nowhere, MADE_UP)),
-            ErrorCode::InvalidField
-        );
+        for vnc in ["--help", "0.0.0.0:5900", "192.0.2.1:5900", "[::]:5900"] {
+            let exposed = CreateVgpu {
+                vnc: Some(vnc.into()),
+                ..create("small", None)
+            };
+            let refused = table.admit(&exposed, MADE_UP);
+            assert_eq!(code(refused), ErrorCode::InvalidField, "{vnc}");
+        }
+        for vnc in ["127.0.0.1:0", "[::1]:5900"] {
+            let own = CreateVgpu {
+                vnc: Some(vnc.into()),
+                ..create("small", None)
+            };
+            assert_eq!(table.admit(&own, MADE_UP).unwrap(), MADE_UP, "{vnc}");
+        }
         let again = create("small", Some(7));
         assert_eq!(code(table.admit(&again, MADE_UP)), ErrorCode::DuplicateVgpu);
         assert_eq!(table.len(), 1);

@@ -31,14 +31,16 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::process::Pid;
 use rustix::process::Signal;
+use rustix::process::WaitId;
+use rustix::process::WaitIdOptions;
 use serde_json::Value;
 
 use crate::command::Answer;
 use crate::command::irqbroker;
 use crate::command::run;
 
-/// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything takes, on a machine that keeps every process from running for seconds too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A daemon, killed with this.
 pub(crate) struct Daemon {
@@ -150,6 +152,15 @@ impl Daemon {
         Ok(rustix::process::kill_process(pid, signal)?)
     }
 
+    /// Waits until it has stopped, as it was told by a signal.
+    pub(crate) fn until_stopped(&self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.process.id())?;
+        let pid = WaitId::Pid(Pid::from_raw(pid).context("no pid")?);
+        // Left as it is: nobody else waits for a stop.
+        rustix::process::waitid(pid, WaitIdOptions::STOPPED)?;
+        Ok(())
+    }
+
     /// Kills it, and starts another in the same place.
     pub(crate) fn kill_and_restart(mut self) -> anyhow::Result<Self> {
         self.process.kill()?;
@@ -224,12 +235,6 @@ fn started(command: &mut Command) -> anyhow::Result<(Child, Value)> {
     Ok((process, told.with_context(|| format!("told: {line}"))?))
 }
 
-/// A hundred times what a relayed interrupt takes on a busy machine.
-const LIMIT: Timespec = Timespec {
-    tv_sec: 10,
-    tv_nsec: 0,
-};
-
 /// A producer and a consumer that reads its own eventfd, paired by the name of their link.
 pub(crate) struct Pair {
     pub(crate) producer: OwnedFd,
@@ -266,7 +271,7 @@ impl Pair {
     pub(crate) fn deliver(&self) -> anyhow::Result<()> {
         rustix::io::write(&self.producer, &1u64.to_ne_bytes())?;
         let mut fds = [PollFd::new(&self.consumer, PollFlags::IN)];
-        let came = rustix::event::poll(&mut fds, Some(&LIMIT))?;
+        let came = rustix::event::poll(&mut fds, Some(&Timespec::try_from(PATIENCE)?))?;
         ensure!(came == 1, "the interrupt does not come");
         let mut count = [0; 8];
         rustix::io::read(&self.consumer, &mut count)?;

@@ -6,14 +6,11 @@ use libtest_mimic::Trial;
 use crate::command::run;
 use crate::need::Need;
 use crate::need::story;
+use crate::report::adds_up;
 use crate::report::count;
+use crate::report::has_each_vblank;
 use crate::report::has_latencies;
-use crate::report::is_even;
 use crate::report::rows;
-
-/// Two seconds at 60 Hz are 120 vblanks; the device may come too late for a few where the machine
-/// is busy.
-const LEAST: u64 = 115;
 
 pub(crate) fn stories() -> Vec<Trial> {
     vec![
@@ -25,14 +22,11 @@ pub(crate) fn stories() -> Vec<Trial> {
 }
 
 fn bypass() -> anyhow::Result<()> {
-    let report = run(&["demo", "--seconds", "2", "--json"])?.report()?;
+    let report = run(&["demo", "--seconds", "1", "--json"])?.report()?;
     ensure!(report["source"] == "vgpu", "{report}");
     ensure!(report["path"] == "bypass", "{report}");
-    is_even(&report)?;
-    let delivered = count(&report, "delivered")?;
-    ensure!(delivered == count(&report, "produced")?, "{report}");
-    ensure!(count(&report, "coalesced")? == 0, "{report}");
-    ensure!(delivered >= LEAST, "{report}");
+    adds_up(&report)?;
+    has_each_vblank(&report, &report, 60.0)?;
     ensure!(count(&report, "broker_wakeups")? == 0, "{report}");
     has_latencies(&report)
 }
@@ -42,11 +36,12 @@ fn relay() -> anyhow::Result<()> {
     let report = answer.report()?;
     ensure!(report["path"] == "relay", "{report}");
     ensure!(report["reason"] == "relay requested", "{report}");
-    is_even(&report)?;
-    let delivered = count(&report, "delivered")?;
-    ensure!(delivered >= LEAST, "{report}");
+    adds_up(&report)?;
+    has_each_vblank(&report, &report, 60.0)?;
+    // The guest's local APIC may merge what was injected one by one while the vCPU does not run.
     let injections = count(&report["relay"], "injections")?;
-    ensure!(injections == delivered, "{report}");
+    ensure!(injections >= count(&report, "delivered")?, "{report}");
+    ensure!(injections <= count(&report, "produced")?, "{report}");
     has_latencies(&report)
 }
 
@@ -55,30 +50,29 @@ fn heads() -> anyhow::Result<()> {
         "demo",
         "--heads=8",
         "--refresh-hz=240",
-        "--seconds=2",
+        "--seconds=1",
         "--json",
     ])?;
     let report = answer.report()?;
-    is_even(&report)?;
+    adds_up(&report)?;
     let heads = rows(&report, "interrupts")?;
     ensure!(heads.len() == 8, "{report}");
     for (number, head) in heads.iter().enumerate() {
         ensure!(head["name"] == format!("head{number}.vblank"), "{report}");
         ensure!(count(head, "delivered")? > 0, "{report}");
-        is_even(head)?;
+        adds_up(head)?;
+        has_each_vblank(&report, head, 240.0)?;
     }
     Ok(())
 }
 
 fn posted() -> anyhow::Result<()> {
-    let answer = run(&["demo", "--seconds", "2", "--path", "posted", "--json"])?;
+    let answer = run(&["demo", "--seconds", "1", "--path", "posted", "--json"])?;
     let report = answer.report()?;
     ensure!(report["path"] == "posted", "{report}");
     ensure!(report["reason"] == "best path", "{report}");
-    is_even(&report)?;
-    let delivered = count(&report, "delivered")?;
-    ensure!(delivered == count(&report, "produced")?, "{report}");
-    ensure!(delivered >= LEAST, "{report}");
+    adds_up(&report)?;
+    has_each_vblank(&report, &report, 60.0)?;
     ensure!(count(&report, "broker_wakeups")? == 0, "{report}");
     has_latencies(&report)
 }

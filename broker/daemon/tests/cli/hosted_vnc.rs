@@ -9,7 +9,6 @@ use irqbroker_display::Picture;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio_user::Client;
-use irqbroker_vfio_user::ClientOptions;
 use libtest_mimic::Trial;
 use vnc::VncEncoding;
 
@@ -17,6 +16,7 @@ use crate::daemon::Daemon;
 use crate::daemon::STRICT;
 use crate::need::Need;
 use crate::need::story;
+use crate::peer::patient;
 use crate::viewer;
 use crate::viewer::Viewer;
 
@@ -36,7 +36,7 @@ fn seen() -> anyhow::Result<()> {
     let (uuid, socket, address) = (told("uuid")?, told("socket")?, told("vnc")?);
     let password = fs::read_to_string(format!("{socket}.vnc-password"))?;
     // A client turns head 0 on, draws two pixels, and stays.
-    let client = Client::connect(Path::new(socket), ClientOptions::default())?;
+    let client = Client::connect(Path::new(socket), patient())?;
     let mode = [(0x506, 32), (0x502, 64), (0x504, 2), (0x508, 0x41)];
     for (at, value) in mode {
         client.region_write(RegionIndex::BAR2, at, &u16::to_le_bytes(value))?;

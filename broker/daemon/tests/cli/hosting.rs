@@ -16,7 +16,6 @@ use irqbroker_protocol::VgpuState;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio_user::Client;
-use irqbroker_vfio_user::ClientOptions;
 use libtest_mimic::Trial;
 use rustix::process::Pid;
 use rustix::process::Signal;
@@ -30,6 +29,7 @@ use crate::daemon::STRICT;
 use crate::daemon::serve;
 use crate::need::Need;
 use crate::need::story;
+use crate::peer::patient;
 use crate::report::count;
 use crate::report::rows;
 
@@ -105,7 +105,7 @@ fn outlives() -> anyhow::Result<()> {
     );
     // A client draws two pixels on head 1, and stays.
     let socket = created["socket"].as_str().context("no socket")?.to_owned();
-    let client = Client::connect(Path::new(&socket), ClientOptions::default())?;
+    let client = Client::connect(Path::new(&socket), patient())?;
     client.region_write(RegionIndex::BAR0, 0, &[3, 2, 1, 0, 6, 5, 4, 0])?;
     for (at, value) in [(0x964, 8), (0x968, 1 << 16 | 2), (0x96c, 1)] {
         client.region_write(RegionIndex::BAR2, at, &u32::to_le_bytes(value))?;
@@ -164,7 +164,7 @@ fn watched() -> anyhow::Result<()> {
     while states.last() != Some(&VgpuState::Destroyed) {
         let notice = watcher.notice(Some(PATIENCE))?.context("no event")?;
         if let (Notice::Event(event), _) = notice
-            && let EventKind::Vgpu { uuid, state } = event.kind
+            && let EventKind::Vgpu { uuid, state, .. } = event.kind
         {
             ensure!(uuid == UUID, "{uuid}");
             states.push(state);
@@ -225,7 +225,7 @@ fn cannot_start() -> anyhow::Result<()> {
     let refused = daemon.run(&["vgpu", "create", "--type", "small", "--id", UUID])?;
     let line = refused.refusal()?;
     ensure!(
-        line.contains("did not start; the daemon's log says why"),
+        line.contains("did not start: No such file or directory"),
         "{line}"
     );
     ensure!(rows(&daemon.report(&["vgpu", "list"])?, "vgpus")?.is_empty());

@@ -48,7 +48,7 @@ pub(crate) fn stories() -> Vec<Trial> {
 
 fn every_path() -> anyhow::Result<()> {
     let plot = fresh_path("latency.svg")?;
-    let answer = run(&["latency", "--samples", "2000", "--json", "--plot", &plot])?;
+    let answer = run(&["latency", "--samples", "300", "--json", "--plot", &plot])?;
     let report = answer.report()?;
 
     let paths = rows(&report, "paths")?;
@@ -56,7 +56,7 @@ fn every_path() -> anyhow::Result<()> {
     ensure!(names == PATHS.map(Some), "{report}");
     for path in paths {
         is_even(path)?;
-        ensure!(count(path, "samples")? == 2000, "{path}");
+        ensure!(count(path, "samples")? == 300, "{path}");
         has_latencies(path)?;
     }
     let (bypass, relay) = (&paths[1], &paths[3]);
@@ -80,16 +80,16 @@ fn every_path() -> anyhow::Result<()> {
 fn posted() -> anyhow::Result<()> {
     let chosen = ["posted", "userspace"];
     for path in chosen {
-        let report = run(&["latency", "--path", path, "--samples=500", "--json"])?.report()?;
+        let report = run(&["latency", "--path", path, "--samples=100", "--json"])?.report()?;
         let [alone] = rows(&report, "paths")? else {
             bail!("not one path: {report}");
         };
         ensure!(alone["path"] == path, "{report}");
-        ensure!(count(alone, "samples")? == 500, "{report}");
+        ensure!(count(alone, "samples")? == 100, "{report}");
         is_even(alone)?;
     }
     let both = chosen.join(",");
-    let report = run(&["latency", "--path", &both, "--samples=500", "--json"])?.report()?;
+    let report = run(&["latency", "--path", &both, "--samples=100", "--json"])?.report()?;
     for path in rows(&report, "paths")? {
         is_even(path)?;
         let ratio = path["ratio_to_userspace"].as_f64();

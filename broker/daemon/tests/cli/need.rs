@@ -17,6 +17,8 @@ pub(crate) enum Need {
     Kvm,
     /// A user that file modes hold for, and who may run the command.
     Unprivileged,
+    /// Root, who can be another user for a while.
+    SecondUser,
     /// The checker of unit files.
     SystemdAnalyze,
 }
@@ -32,6 +34,10 @@ impl Need {
                 .open("/dev/kvm")
                 .map(drop)
                 .context("/dev/kvm"),
+            Self::SecondUser => match rustix::process::geteuid().is_root() {
+                true => Ok(()),
+                false => Err(anyhow::anyhow!("not root")),
+            },
             Self::SystemdAnalyze => std::process::Command::new("systemd-analyze")
                 .arg("--version")
                 .output()
@@ -53,6 +59,7 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Nothing => "nothing",
             Self::Kvm => "kvm",
+            Self::SecondUser => "second-user",
             Self::Unprivileged => "unprivileged",
             Self::SystemdAnalyze => "systemd-analyze",
         })

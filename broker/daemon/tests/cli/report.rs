@@ -27,6 +27,25 @@ pub(crate) fn is_even(report: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What merged while the machine kept the guest from running is coalesced, and nothing else is missing.
+pub(crate) fn adds_up(report: &Value) -> anyhow::Result<()> {
+    is_even(report)?;
+    let sum = count(report, "delivered")? + count(report, "coalesced")?;
+    ensure!(count(report, "produced")? == sum, "{report}");
+    Ok(())
+}
+
+/// Each vblank that was due on this row of a report, which ran for so long at `hz`, was produced, or
+/// missed by a device that the machine kept from running.
+pub(crate) fn has_each_vblank(report: &Value, row: &Value, hz: f64) -> anyhow::Result<()> {
+    let seconds = report["seconds"].as_f64().context("no seconds")?;
+    let told = count(row, "produced")? + count(row, "missed")?;
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 vblanks")]
+    let told = told as f64;
+    ensure!(told >= (seconds * hz).floor(), "{report}");
+    Ok(())
+}
+
 /// Every percentile was measured.
 pub(crate) fn has_latencies(report: &Value) -> anyhow::Result<()> {
     for key in ["p50", "p90", "p99", "p999", "max"] {

@@ -233,7 +233,7 @@ fn decline() -> anyhow::Result<()> {
     let instruction = attach_notice(&mut consuming)?;
     // Between the instruction and the answer the event waits.
     signal(&source)?;
-    daemon.links_once(|rows| rows[0].reason_code == ReasonCode::PromotionPending)?;
+    daemon.links_once(|rows| rows[0].reason_code == ReasonCode::Held)?;
     ensure!(taken(&sink) == 0, "claimed while attaching");
     let reason = Reason::new(
         ReasonCode::NoInKernelIrqchip,
@@ -281,7 +281,7 @@ fn explain() -> anyhow::Result<()> {
     look(&mut client, ReasonCode::NoConsumer)?;
     let request = Request::RegisterConsumer(consumer("told", ConsumerTakes::Attach)?);
     ask(&mut client, &request, &[&sink])?;
-    look(&mut client, ReasonCode::PromotionPending)?;
+    look(&mut client, ReasonCode::Held)?;
     let instruction = attach_notice(&mut client)?;
     for (state, code) in [
         (State::Bypass, ReasonCode::Best),
@@ -319,7 +319,7 @@ fn explain() -> anyhow::Result<()> {
     let path = PathPolicy::Relay;
     let link = "told".to_owned();
     ask(&mut client, &Request::SetPath(SetPath { link, path }), &[])?;
-    look(&mut client, ReasonCode::RelayRequested)?;
+    look(&mut client, ReasonCode::Held)?;
     for state in [
         State::Unmatched,
         State::Masked,

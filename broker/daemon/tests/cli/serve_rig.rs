@@ -66,6 +66,20 @@ impl Daemon {
         })
     }
 
+    /// Starts one that may have so many files open.
+    pub(crate) fn start_with_files(name: &str, files: usize) -> anyhow::Result<Self> {
+        let socket = fresh_path(name)?;
+        let mut command = std::process::Command::new("sh");
+        let limited = format!("ulimit -n {files}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_irqbroker")]);
+        let process = spawn_as(command, &socket, &[])?;
+        Ok(Self {
+            process,
+            socket,
+            settings: &[],
+        })
+    }
+
     /// Ends it without a chance to tidy up, and waits until it is gone.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
@@ -79,10 +93,15 @@ impl Daemon {
         Ok(())
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_child(&self.process);
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
     /// Sends it a signal and waits for its end.
     pub(crate) fn end(&mut self, signal: Signal) -> anyhow::Result<Option<i32>> {
-        let pid = Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, signal)?;
+        self.signal(signal)?;
         Ok(self.process.wait()?.code())
     }
 
@@ -109,6 +128,24 @@ impl Daemon {
         let line = line.with_context(|| format!("no {key}"))?;
         let number = line.trim_start_matches(':').split_whitespace().next();
         Ok(number.context("no number")?.parse()?)
+    }
+
+    /// Leaves it no number for another fd.
+    pub(crate) fn limit_fds(&self) -> anyhow::Result<()> {
+        let mut open = Vec::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.process.id()))? {
+            let number: u64 = entry?.file_name().to_string_lossy().parse()?;
+            open.push(number);
+        }
+        let free = (0..).find(|number| !open.contains(number));
+        let pid = Pid::from_child(&self.process);
+        let nofile = rustix::process::Resource::Nofile;
+        let limit = rustix::process::Rlimit {
+            current: free,
+            ..rustix::process::getrlimit(nofile)
+        };
+        rustix::process::prlimit(Some(pid), nofile, limit)?;
+        Ok(())
     }
 
     /// Fds it has open.
@@ -148,7 +185,15 @@ impl Drop for Daemon {
 }
 
 fn spawn(socket: &str, settings: &[&str]) -> anyhow::Result<Child> {
-    let mut process = irqbroker()
+    spawn_as(irqbroker(), socket, settings)
+}
+
+fn spawn_as(
+    mut command: std::process::Command,
+    socket: &str,
+    settings: &[&str],
+) -> anyhow::Result<Child> {
+    let mut process = command
         .args(["serve", "--json", "--socket", socket])
         // What is hosted outlives the daemon, and has stories of its own.
         .args(["--set", "vgpu.max_devices=0"])

@@ -8,9 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
+use irqbroker_protocol::Connection;
 use irqbroker_protocol::Scope;
 use libtest_mimic::Trial;
 use rustix::net::AddressFamily;
@@ -23,12 +25,14 @@ use crate::command::NOBODY;
 use crate::command::fresh_path;
 use crate::command::run;
 use crate::daemon::Daemon;
+use crate::daemon::PATIENCE;
 use crate::daemon::Pair;
 use crate::daemon::STRICT;
 use crate::daemon::serve;
 use crate::need::Need;
 use crate::need::story;
 use crate::report::count;
+use crate::watch::watching;
 
 pub(crate) fn stories() -> Vec<Trial> {
     vec![
@@ -56,6 +60,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "reload_takes_a_change_over_or_refuses_the_file_whole",
             Need::Nothing,
             reload,
+        ),
+        story(
+            "connection_that_has_closed_makes_room_for_the_next",
+            Need::Nothing,
+            room,
         ),
         story(
             "sandbox_of_a_running_daemon_holds_and_status_says_so",
@@ -162,6 +171,11 @@ fn reload() -> anyhow::Result<()> {
         "{refused:?}"
     );
     drop(third);
+    // A child that another story starts just now has it too, until it runs its own program.
+    let begun = Instant::now();
+    while daemon.run(&["status"])?.code != Some(0) {
+        ensure!(begun.elapsed() < PATIENCE, "the third stays");
+    }
 
     daemon.rewrite(&format!(
         "quotas.connections = 1\nmetrics.listen = \"127.0.0.1:1\"\n{STRICT}"
@@ -174,6 +188,28 @@ fn reload() -> anyhow::Result<()> {
     daemon.rewrite(&format!("quotas.connections = 3\n{STRICT}"))?;
     told("nothing changed")?;
     pair.deliver()
+}
+
+fn room() -> anyhow::Result<()> {
+    let daemon = Daemon::start(&format!("quotas.connections = 2\n{STRICT}"))?;
+    // A process of its own: nobody else has its socket.
+    let (mut watcher, _lines) = watching(&daemon)?;
+    // Stopped, it finds all at once.
+    daemon.signal(Signal::STOP)?;
+    daemon.until_stopped()?;
+    watcher.kill()?;
+    watcher.wait()?;
+    let socket = daemon.path("control.sock");
+    let (_another, next) = (Connection::connect(&socket)?, Connection::connect(&socket)?);
+    daemon.signal(Signal::CONT)?;
+    // What it refuses it tells at once, and else nothing until it is asked.
+    let hello = br#"{"id":1,"type":"hello","body":{"versions":[1],"client":"x","scopes":[]}}"#;
+    next.send(hello, &[])?;
+    let mut buffer = Vec::new();
+    let answer = next.receive_in(&mut buffer)?.bytes;
+    let answer: Value = serde_json::from_slice(answer)?;
+    ensure!(answer["id"] == 1 && answer["error"].is_null(), "{answer}");
+    Ok(())
 }
 
 fn sandbox() -> anyhow::Result<()> {

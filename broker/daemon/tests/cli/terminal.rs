@@ -17,6 +17,7 @@ use rustix::termios::Winsize;
 
 use crate::command::irqbroker;
 use crate::daemon::Daemon;
+use crate::daemon::PATIENCE;
 use crate::daemon::Pair;
 use crate::daemon::STRICT;
 use crate::need::Need;
@@ -50,11 +51,7 @@ fn terminal() -> anyhow::Result<(File, OwnedFd)> {
 
 /// Reads what is drawn until this text is on its way.
 fn expect(user: &mut File, text: &str) -> anyhow::Result<()> {
-    // Longer than anything takes on a busy machine.
-    let limit = Timespec {
-        tv_sec: 30,
-        tv_nsec: 0,
-    };
+    let limit = Timespec::try_from(PATIENCE)?;
     let mut drawn = String::new();
     let mut buffer = [0; 4096];
     while !drawn.contains(text) {

@@ -14,7 +14,6 @@ use anyhow::ensure;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio_user::Client;
-use irqbroker_vfio_user::ClientOptions;
 use libtest_mimic::Trial;
 use rustix::event::EventfdFlags;
 use rustix::net::SendAncillaryBuffer;
@@ -23,6 +22,7 @@ use rustix::net::SendFlags;
 
 use crate::need::Need;
 use crate::need::story;
+use crate::peer::patient;
 use crate::vgpu::Serving;
 
 /// Commands of the protocol.
@@ -61,7 +61,7 @@ fn no_fd_left() -> anyhow::Result<()> {
     let folder = format!("/proc/{}/fd", serving.process.id());
     let fds_with_a_client = || -> anyhow::Result<usize> {
         // Whoever came before is gone when the next one is served.
-        let client = Client::connect(Path::new(&serving.socket), ClientOptions::default())?;
+        let client = Client::connect(Path::new(&serving.socket), patient())?;
         let mut vendor = [0; 2];
         client.region_read(RegionIndex::CONFIG, 0, &mut vendor)?;
         ensure!(vendor == [0x34, 0x12], "{vendor:x?}");

@@ -1,7 +1,5 @@
 //! A VNC viewer, that of the crate `vnc-rs`, which keeps what it is shown.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use anyhow::bail;
 use irqbroker_display::Picture;
@@ -13,8 +11,7 @@ use vnc::VncEncoding;
 use vnc::VncEvent;
 use vnc::X11Event;
 
-/// Longer than anything takes here, so that a story fails rather than waits.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::daemon::PATIENCE;
 
 /// A viewer and the picture it has by now.
 pub(crate) struct Viewer {

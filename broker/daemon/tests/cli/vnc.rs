@@ -1,15 +1,14 @@
 //! `irqbroker vgpu serve --vnc`: what a library's viewer sees of it.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use anyhow::Context;
-use anyhow::bail;
 use anyhow::ensure;
 use irqbroker_display::Picture;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio_user::Client;
-use irqbroker_vfio_user::ClientOptions;
 use irqbroker_vgpu::TestPicture;
 use irqbroker_vgpu::TestReading;
 use libtest_mimic::Trial;
@@ -19,6 +18,7 @@ use crate::command::fresh_path;
 use crate::command::run;
 use crate::need::Need;
 use crate::need::story;
+use crate::peer::patient;
 use crate::vgpu::Serving;
 use crate::vgpu::screenshot;
 use crate::viewer;
@@ -64,7 +64,7 @@ fn same_as_screenshot() -> anyhow::Result<()> {
     let options = ["--vnc", ANY_PORT, "--vnc-head", "1"];
     let serving = Serving::start_with("dual", "vnc.sock", &options)?;
     let password = serving.told["vnc"]["password"].as_str().context("none")?;
-    let client = Client::connect(Path::new(&serving.socket), ClientOptions::default())?;
+    let client = Client::connect(Path::new(&serving.socket), patient())?;
     // A picture of 200 by 100 on head 1, in which neighbours differ, a line of it a write.
     for y in 0..100u32 {
         let line: Vec<u8> = (0..200u32)
@@ -112,28 +112,55 @@ fn test_card() -> anyhow::Result<()> {
     let serving = Serving::start_with("small", "card.sock", &options)?;
     // The mode of the type.
     let card = TestPicture::new(1024, 768).context("too small")?;
-    let next = viewer::run(async {
+    let first = card_seen(&serving, card, 1, 3)?;
+    // A screenshot is read bit by bit while the card moves on, and shows as many frames as went by, of
+    // which one is painted ahead.
+    let picture = saved(&serving, "0", "card.png")?;
+    let last = card_seen(&serving, card, first, 1)? + 1;
+    is_of_card(card, first..=last, &picture)
+}
+
+/// A viewer that looks on until it has seen so many frames of the card, each after the one before; the
+/// last of them.
+fn card_seen(serving: &Serving, card: TestPicture, from: u32, frames: u32) -> anyhow::Result<u32> {
+    viewer::run(async {
         // The card is there from the first vblank on, and the head is dark before.
         let encodings = [VncEncoding::Raw, VncEncoding::DesktopSizePseudo];
-        let mut viewer = Viewer::connect(address(&serving)?, "", &encodings).await?;
-        viewer.watch(|viewer| viewer.size() == (1024, 768)).await?;
-        let mut next = 1;
-        for _ in 0..3 {
-            let frame = |viewer: &Viewer| card_frame(card, next, |x, y| viewer.pixel(x, y));
+        let mut viewer = Viewer::connect(address(serving)?, "", &encodings).await?;
+        let size = (card.width(), card.height());
+        let size = (usize::try_from(size.0)?, usize::try_from(size.1)?);
+        viewer.watch(|viewer| viewer.size() == size).await?;
+        let mut seen = from.saturating_sub(1);
+        for _ in 0..frames {
+            let frame = |viewer: &Viewer| card_frame(card, seen + 1, |x, y| viewer.pixel(x, y));
             viewer.watch(|viewer| frame(viewer).is_some()).await?;
-            next = frame(&viewer).context("seen")? + 1;
+            seen = frame(&viewer).context("seen")?;
         }
-        Ok(next)
-    })?;
-    // The screenshot is read line by line, and may be of two frames where the machine is busy.
-    for _ in 0..100 {
-        let picture = saved(&serving, "0", "card.png")?;
-        let rgb = |x, y| picture.pixel(x, y).unwrap_or_default();
-        if card_frame(card, next, rgb).is_some() {
-            return Ok(());
+        Ok(seen)
+    })
+}
+
+/// Whether each pixel is that of one of these frames of the card.
+fn is_of_card(
+    card: TestPicture,
+    frames: RangeInclusive<u32>,
+    picture: &Picture,
+) -> anyhow::Result<()> {
+    let size = (picture.width(), picture.height());
+    ensure!(size == (card.width(), card.height()), "{size:?}");
+    // That of the neighbour, mostly.
+    let mut frame = *frames.start();
+    for (y, x) in (0..size.1).flat_map(|y| (0..size.0).map(move |x| (y, x))) {
+        let [red, green, blue] = picture.pixel(x, y).unwrap_or_default();
+        let is = |frame: u32| card.pixel(frame.into(), x, y) == [blue, green, red, 0];
+        if !is(frame) {
+            let mut others = frames.clone();
+            frame = others
+                .find(|&other| is(other))
+                .with_context(|| format!("({x}, {y}) is of no frame of {frames:?}"))?;
         }
     }
-    bail!("no screenshot is of one frame")
+    Ok(())
 }
 
 fn password() -> anyhow::Result<()> {

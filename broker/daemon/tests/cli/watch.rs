@@ -30,7 +30,7 @@ pub(crate) fn stories() -> Vec<Trial> {
 }
 
 /// A watching process and its lines.
-fn watching(daemon: &Daemon) -> anyhow::Result<(Child, BufReader<ChildStdout>)> {
+pub(crate) fn watching(daemon: &Daemon) -> anyhow::Result<(Child, BufReader<ChildStdout>)> {
     let socket = daemon.socket();
     let mut command = irqbroker();
     command.args(["watch", "--json", "--control", &socket]);

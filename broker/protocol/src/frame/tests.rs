@@ -191,6 +191,18 @@ fn decode_of_a_wrong_body_keeps_the_number_and_names_the_code() {
             r#"{"id":5,"type":"batch","body":{"requests":[{"type":"batch"}]}}"#,
             ErrorCode::InvalidField,
         ),
+        (
+            r#"{"id":5,"type":"batch","body":{"requests":[["unregister",{}]]}}"#,
+            ErrorCode::InvalidField,
+        ),
+        (
+            r#"{"id":5,"type":"batch","body":{"requests":[{"type":"unregister","body":null}]}}"#,
+            ErrorCode::InvalidField,
+        ),
+        (
+            r#"{"id":5,"type":"register-producer","body":{"name":"a","message":[1,2]}}"#,
+            ErrorCode::InvalidField,
+        ),
     ] {
         let frame = RequestFrame::decode(packet.as_bytes()).unwrap();
         assert_eq!(frame.id, 5);
@@ -206,6 +218,10 @@ fn decode_of_no_envelope_is_malformed() {
         "{}",
         r#"{"id":-1,"type":"status"}"#,
         r#"{"id":1,"type":"status","x":0}"#,
+        r#"[7,"status",null]"#,
+        r#"[8,"explain",["zz"]]"#,
+        r#"{"id":9,"type":"unregister","body":["producer","p"]}"#,
+        r#"{"id":9,"type":"status","body":null}"#,
     ] {
         let error = RequestFrame::decode(packet.as_bytes()).unwrap_err();
         assert_eq!(error.code, ErrorCode::MalformedMessage, "{packet}");
@@ -277,6 +293,7 @@ fn mutated_packets_are_refused_or_say_the_same_again() {
             if let Ok(RequestFrame {
                 id,
                 request: Ok(request),
+                ..
             }) = RequestFrame::decode(&bytes)
             {
                 let again = ClientFrame::encode(id, &request).unwrap();

@@ -15,6 +15,7 @@ use rustix::net::Shutdown;
 
 use super::error::ProtocolError;
 use super::limits::VncLimits;
+use super::options::VncCounters;
 use super::screen::Screen;
 use super::session::Session;
 use super::session::Terms;
@@ -35,6 +36,35 @@ pub(super) enum Ended {
     Compressor(io::Error),
     /// It was too slow.
     Stalled,
+    /// It was in its handshake, and others came.
+    Crowded,
+}
+
+impl Ended {
+    /// Counts it, and tells the log.
+    pub(super) fn tell(&self, id: u64, counters: &mut VncCounters) {
+        match self {
+            Self::Closed => tracing::info!(id, "viewer is gone"),
+            Self::Socket(error) => tracing::info!(id, %error, "viewer lost"),
+            Self::Compressor(error) => tracing::warn!(id, %error, "viewer left"),
+            Self::Stalled => {
+                tracing::info!(id, "viewer left: too slow");
+                counters.stalled += 1;
+            }
+            Self::Crowded | Self::Protocol(ProtocolError::Full) => {
+                tracing::info!(id, "viewer turned away");
+                counters.turned_away += 1;
+            }
+            Self::Protocol(ProtocolError::Password) => {
+                tracing::warn!(id, "viewer refused: wrong password");
+                counters.wrong_passwords += 1;
+            }
+            Self::Protocol(error) => {
+                tracing::info!(id, %error, "viewer left");
+                counters.broken += 1;
+            }
+        }
+    }
 }
 
 /// A viewer and what is on its way to it.

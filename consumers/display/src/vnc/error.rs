@@ -102,6 +102,9 @@ pub enum ProtocolError {
     /// There were too many wrong passwords just now, whoever sent them.
     #[error("too many wrong passwords, none is looked at for now")]
     LockedOut,
+    /// As many look as may, and none of them is in its handshake.
+    #[error("as many viewers look as may")]
+    Full,
     /// A color does not fit into a pixel, or a pixel has a size that there is not.
     #[error("no pixel format has {bits} bits of depth {depth} with these colors")]
     PixelFormat {

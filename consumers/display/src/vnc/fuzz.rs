@@ -44,7 +44,7 @@ pub fn rfb(data: &[u8]) {
 /// What is sent to somebody who sends this, and how it ended.
 fn serve(bytes: &[u8], at_once: usize) -> (Vec<u8>, Result<(), ProtocolError>) {
     let terms = Terms {
-        security: Some(Security::None),
+        security: Security::None,
         challenge: [0; CHALLENGE],
         name: Arc::from("fuzz"),
         cut_text_max: 1024,

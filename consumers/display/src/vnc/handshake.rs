@@ -69,9 +69,9 @@ fn number(digits: &[u8]) -> Option<u16> {
     text.parse().ok()
 }
 
-/// Looks at the viewer's version, and offers a security type; none: nobody is let in for now.
+/// Looks at the viewer's version, and offers a security type, or says why nobody is let in for now.
 pub(super) fn offer(
-    security: Option<&Security>,
+    security: Result<&Security, ProtocolError>,
     challenge: [u8; CHALLENGE],
     version: &[u8; 12],
     out: &mut Vec<u8>,
@@ -79,8 +79,8 @@ pub(super) fn offer(
     let dialect = Dialect::of(version).ok_or(ProtocolError::Version)?;
     let types = match security {
         // No type, and why.
-        None => &[0][..],
-        Some(security) => &[1, security.number()],
+        Err(_) => &[0][..],
+        Ok(security) => &[1, security.number()],
     };
     match (dialect, security) {
         // There it is one type, as a word.
@@ -90,10 +90,7 @@ pub(super) fn offer(
         }
         _ => out.extend(types),
     }
-    let Some(security) = security else {
-        reason(ProtocolError::LockedOut, out);
-        return Err(ProtocolError::LockedOut);
-    };
+    let security = security.inspect_err(|&refusal| reason(refusal, out))?;
     Ok(match dialect {
         Dialect::V3_3 => begin(dialect, security, challenge, out),
         Dialect::V3_7 | Dialect::V3_8 => Phase::Choice(dialect),
@@ -103,14 +100,15 @@ pub(super) fn offer(
 /// Looks at the type that the viewer has chosen.
 pub(super) fn choose(
     dialect: Dialect,
-    security: Option<&Security>,
+    security: Result<&Security, ProtocolError>,
     challenge: [u8; CHALLENGE],
     choice: u8,
     out: &mut Vec<u8>,
 ) -> Result<Phase, ProtocolError> {
-    match security.filter(|security| security.number() == choice) {
-        Some(security) => Ok(begin(dialect, security, challenge, out)),
-        None => Err(dialect.fail(ProtocolError::Security { wanted: choice }, out)),
+    match security {
+        Ok(security) if security.number() == choice => Ok(begin(dialect, security, challenge, out)),
+        Ok(_) => Err(dialect.fail(ProtocolError::Security { wanted: choice }, out)),
+        Err(refusal) => Err(dialect.fail(refusal, out)),
     }
 }
 
@@ -133,21 +131,22 @@ fn begin(
     }
 }
 
-/// Looks at the answer to the challenge.
+/// Looks at the answer to the challenge, unless nobody is let in by now.
 pub(super) fn authenticate(
     dialect: Dialect,
-    security: Option<&Security>,
+    security: Result<&Security, ProtocolError>,
     challenge: [u8; CHALLENGE],
     response: [u8; CHALLENGE],
     out: &mut Vec<u8>,
 ) -> Result<Phase, ProtocolError> {
     let admits = |password: &Password| password.admits(challenge, response);
     match security {
-        Some(security @ Security::Password(password)) if admits(password) => {
+        Ok(security @ Security::Password(password)) if admits(password) => {
             dialect.accept(security, out);
             Ok(Phase::Init)
         }
-        _ => Err(dialect.fail(ProtocolError::Password, out)),
+        Ok(_) => Err(dialect.fail(ProtocolError::Password, out)),
+        Err(refusal) => Err(dialect.fail(refusal, out)),
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// the compressors of the encodings it uses (below 2 MiB), and what the kernel keeps of its socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VncLimits {
-    /// Viewers at once; further ones are closed at once.
+    /// Viewers at once; further ones are told so and closed. As many again may be in their
+    /// handshake: one more takes the place of the one that has been in it for longest.
     pub clients: usize,
     /// From connecting to the first message behind the handshake.
     pub handshake: Duration,
@@ -17,7 +18,8 @@ pub struct VncLimits {
     pub stall: Duration,
     /// Bytes of a clipboard text, which is passed over.
     pub cut_text: u32,
-    /// Wrong passwords in a row, after which none is looked at for [`lockout`](Self::lockout).
+    /// Wrong passwords in a row, whoever sends them, after which nobody's is looked at for
+    /// [`lockout`](Self::lockout).
     pub failures: u32,
     /// How long.
     pub lockout: Duration,

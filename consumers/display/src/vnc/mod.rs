@@ -11,6 +11,7 @@
 //! meanwhile is merged as damage.
 
 mod client;
+mod door;
 mod encoding;
 mod error;
 mod format;
@@ -18,7 +19,6 @@ mod format;
 pub(crate) mod fuzz;
 mod handshake;
 mod limits;
-mod lockout;
 mod message;
 mod options;
 mod password;

@@ -41,7 +41,8 @@ pub struct VncCounters {
     pub wakeups: u64,
     /// Viewers that came and were heard.
     pub accepted: u64,
-    /// Viewers closed at once because there were enough.
+    /// Viewers closed because there were enough, or for others that came after them while they
+    /// were in their handshake.
     pub turned_away: u64,
     /// Wrong passwords.
     pub wrong_passwords: u64,

@@ -1,5 +1,7 @@
 //! A head of a device for viewers, serviced by the embedder's own loop.
 
+mod heed;
+
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -21,10 +23,10 @@ use rustix::net::sockopt;
 
 use super::client::Client;
 use super::client::Ended;
+use super::door::Door;
 use super::error::BindError;
 use super::error::ProtocolError;
 use super::error::ServiceError;
-use super::lockout::Lockout;
 use super::options::VncCounters;
 use super::options::VncOptions;
 use super::password;
@@ -53,9 +55,9 @@ const RECEIVE_MAX: usize = 16 << 10;
 
 /// Shows a head of a device to viewers.
 ///
-/// The display's events are bound while there is a viewer behind its handshake, and at no other
-/// time. A timer is armed while a viewer is in its handshake or takes nothing, for no other
-/// purpose.
+/// The display's events are bound while there is a viewer behind its handshake, and waited for
+/// while one has asked for what is new, and at no other time. A timer is armed while a viewer is in
+/// its handshake or takes nothing, for no other purpose.
 #[derive(Debug)]
 pub struct VncServer {
     device: Arc<dyn Device>,
@@ -66,10 +68,12 @@ pub struct VncServer {
     epoll: OwnedFd,
     timer: Timer,
     display: Option<Display>,
+    /// What its events are waited for.
+    heed: EventFlags,
     screen: Screen,
     clients: BTreeMap<u64, Client>,
     next_client: u64,
-    lockout: Lockout,
+    door: Door,
     counters: VncCounters,
 }
 
@@ -111,10 +115,11 @@ impl VncServer {
             epoll,
             timer,
             display: None,
+            heed: EventFlags::empty(),
             screen: Screen::dark(),
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
-            lockout: Lockout::default(),
+            door: Door::default(),
             counters: VncCounters::default(),
         })
     }
@@ -131,10 +136,16 @@ impl VncServer {
         self.epoll.as_fd()
     }
 
-    /// How many viewers there are.
+    /// How many viewers there are, those in their handshake among them.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.clients.len()
+    }
+
+    /// Those who are behind it.
+    fn looking(&self) -> usize {
+        let clients = self.clients.values();
+        clients.filter(|client| client.session.is_running()).count()
     }
 
     /// What it has done so far.
@@ -170,16 +181,14 @@ impl VncServer {
             self.receive(event.data.u64(), event.flags);
         }
         self.follow_viewers()?;
-        if display {
+        // Somebody may wait for what nobody waited for so far.
+        if display || (self.heed.is_empty() && self.is_waited_for()) {
             self.service_display()?;
         }
         self.send_all();
+        self.heed_display()?;
         self.leave_slow();
-        if !self
-            .clients
-            .values()
-            .any(|client| client.session.is_running())
-        {
+        if self.looking() == 0 {
             self.close_display();
         }
         let accepted = if listener { self.accept() } else { Ok(()) };
@@ -198,13 +207,18 @@ impl VncServer {
         if !ready.intersects(readable) {
             return;
         }
+        let refusal = self
+            .door
+            .refusal(&self.options.limits, self.looking(), Instant::now());
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
         let was_let_in = client.session.is_running();
+        // As it is now: others may have come in, or guessed, since the handshake began.
+        client.session.set_refusal(refusal);
         let mut buffer = [0; RECEIVE_MAX];
         match client.receive(&mut buffer) {
-            Ok(()) if !was_let_in && client.session.is_running() => self.lockout.right_password(),
+            Ok(()) if !was_let_in && client.session.is_running() => self.door.admit(),
             Ok(()) => {}
             Err(ended) => self.leave(id, &ended),
         }
@@ -212,11 +226,7 @@ impl VncServer {
 
     /// Opens the display once somebody looks, so that there is a size to tell.
     fn follow_viewers(&mut self) -> Result<(), ServiceError> {
-        let looked_at = self
-            .clients
-            .values()
-            .any(|client| client.session.is_running());
-        if !looked_at || self.display.is_some() {
+        if self.looking() == 0 || self.display.is_some() {
             return Ok(());
         }
         let opened = Display::open(Arc::clone(&self.device), self.options.head)
@@ -229,6 +239,7 @@ impl VncServer {
         match opened {
             Ok(display) => {
                 self.display = Some(display);
+                self.heed = EventFlags::IN;
                 self.service_display()
             }
             Err(error) => {
@@ -332,23 +343,9 @@ impl VncServer {
     fn leave(&mut self, id: u64, ended: &Ended) {
         // Its socket leaves the epoll set when it is closed, here.
         self.clients.remove(&id);
-        match ended {
-            Ended::Closed => tracing::info!(id, "viewer is gone"),
-            Ended::Socket(error) => tracing::info!(id, %error, "viewer lost"),
-            Ended::Compressor(error) => tracing::warn!(id, %error, "viewer left"),
-            Ended::Stalled => {
-                tracing::info!(id, "viewer left: too slow");
-                self.counters.stalled += 1;
-            }
-            Ended::Protocol(ProtocolError::Password) => {
-                tracing::warn!(id, "viewer refused: wrong password");
-                self.counters.wrong_passwords += 1;
-                self.lockout.wrong_password(Instant::now());
-            }
-            Ended::Protocol(error) => {
-                tracing::info!(id, %error, "viewer left");
-                self.counters.broken += 1;
-            }
+        ended.tell(id, &mut self.counters);
+        if matches!(ended, Ended::Protocol(ProtocolError::Password)) {
+            self.door.fail(Instant::now());
         }
     }
 
@@ -361,9 +358,13 @@ impl VncServer {
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
             Err(source) => return Err(ServiceError::Accept { source }),
         };
-        if self.clients.len() >= self.options.limits.clients {
-            self.counters.turned_away += 1;
-            return Ok(());
+        if self.clients.len() - self.looking() >= self.options.limits.clients {
+            // The oldest: its number is the least.
+            let mut all = self.clients.iter();
+            let silent = all.find(|(_, client)| !client.session.is_running());
+            if let Some((&id, _)) = silent {
+                self.leave(id, &Ended::Crowded);
+            }
         }
         self.connect(socket.into())
             .map_err(|source| ServiceError::Accept { source })
@@ -373,9 +374,8 @@ impl VncServer {
         sockopt::set_tcp_nodelay(&socket, true)?;
         // A viewer whose host is gone is noticed some day.
         sockopt::set_socket_keepalive(&socket, true)?;
-        let locked_out = self.lockout.is_on(&self.options.limits, Instant::now());
         let terms = Terms {
-            security: (!locked_out).then(|| self.options.security.clone()),
+            security: self.options.security.clone(),
             challenge: password::random()?,
             name: Arc::clone(&self.name),
             cut_text_max: self.options.limits.cut_text,

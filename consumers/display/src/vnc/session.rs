@@ -26,8 +26,7 @@ use crate::rect::Rect;
 /// What a session is made with.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
-    /// None: nobody is let in for now.
-    pub(super) security: Option<Security>,
+    pub(super) security: Security,
     pub(super) challenge: [u8; CHALLENGE],
     /// What the viewer may show as its window's title.
     pub(super) name: Arc<str>,
@@ -60,6 +59,8 @@ struct Owed {
 pub(super) struct Session {
     terms: Terms,
     phase: Phase,
+    /// Why nobody is let in for now.
+    refusal: Option<ProtocolError>,
     /// The beginning of a message; never more than the longest there is and what came last.
     inbox: Vec<u8>,
     /// Bytes of a text that are still to come.
@@ -89,6 +90,7 @@ impl Session {
         Self {
             terms,
             phase: Phase::Version,
+            refusal: None,
             inbox: Vec::new(),
             skip: 0,
             format: Format::FRAME,
@@ -108,6 +110,17 @@ impl Session {
     /// Whether the handshake is over.
     pub(super) fn is_running(&self) -> bool {
         self.phase == Phase::Running
+    }
+
+    /// Whether it waits for something that depends on what is shown.
+    pub(super) fn waits(&self) -> bool {
+        self.is_running() && (self.owed.init || self.requested.is_some())
+    }
+
+    /// From here on nobody is let in, for this reason, or whoever knows the password is. One that is
+    /// let in already stays.
+    pub(super) fn set_refusal(&mut self, refusal: Option<ProtocolError>) {
+        self.refusal = refusal;
     }
 
     /// Takes what the viewer has sent. What is appended is an answer of the handshake.
@@ -141,7 +154,8 @@ impl Session {
         if self.skip > 0 {
             return Ok(None);
         }
-        let (security, challenge) = (self.terms.security.as_ref(), self.terms.challenge);
+        let security = self.refusal.map_or(Ok(&self.terms.security), Err);
+        let challenge = self.terms.challenge;
         match self.phase {
             Phase::Version => {
                 let Some(version) = bytes.first_chunk() else {
@@ -168,6 +182,11 @@ impl Session {
                 // The flag asks to share the display, which is always done.
                 if bytes.is_empty() {
                     return Ok(None);
+                }
+                // It knew the password when it was asked, but others came in meanwhile. RFB has no
+                // words for that here.
+                if self.refusal == Some(ProtocolError::Full) {
+                    return Err(ProtocolError::Full);
                 }
                 self.owed.init = true;
                 self.phase = Phase::Running;

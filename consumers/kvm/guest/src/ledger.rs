@@ -1,8 +1,8 @@
 //! Judges productions against handler runs: what was lost, merged or invented.
 //!
 //! A *round* opens with a production. It closes at a mark that nothing is in flight
-//! ([`Event::Quiesced`]), or at the next production once a handler has run at or after the round's
-//! last production and the settle time has passed since. Per closed round:
+//! ([`Event::Quiesced`]), or at the next production if each of the round's productions has been
+//! answered by a handler run of its own: nothing of it can come any more. Per closed round:
 //!
 //! | produced | delivered | counts as |
 //! |---|---|---|
@@ -12,12 +12,13 @@
 //!
 //! ```text
 //! paced     P  H  Q   P  H  Q   P     Q        third round: lost
-//! free      P  H ---- P  P  H ---- P  H        second round: one coalesced
+//! free      P  H   P  P  H   P  H  H   Q       second round: it has three productions, all answered
 //! ```
 //!
-//! A round that nobody answered is never closed by time alone: a guest that was kept from running is
-//! not one that lost an interrupt. So a paced run marks quiesced after every event, and a free-running
-//! one whenever an event stays unanswered for longer than it should and the guest is found quiet.
+//! No round is closed by time: a guest, a relay or a device that was kept from running has lost and
+//! invented nothing, however long that was. So a paced run marks quiesced after every event, and a
+//! free-running one at its end, and before it whenever everything is found at rest. What a round has
+//! too few of is told at its close; until then a run too many may be taken for one that is due.
 
 use std::iter::Sum;
 use std::ops::AddAssign;
@@ -102,9 +103,8 @@ pub struct StampOrder {
 }
 
 /// The account of one vector.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    settle: u64,
     newest: u64,
     tally: Tally,
     round: Round,
@@ -117,25 +117,13 @@ struct Round {
     delivered: u64,
     /// The earliest production that no handler run has answered.
     unanswered: Option<u64>,
-    /// The last handler run, if no production came after it.
-    answered_at: Option<u64>,
 }
 
 impl Ledger {
-    /// An empty account; `settle` is the settle time in TSC ticks.
-    ///
-    /// Longer than it takes from a production's stamp until a handler run on its behalf can no longer
-    /// come, shorter than the time between two events that must not count as one burst: 1 ms suits
-    /// display refresh rates.
+    /// An empty account.
     #[must_use]
-    pub fn new(settle: u64) -> Self {
-        Self {
-            settle,
-            newest: 0,
-            tally: Tally::default(),
-            round: Round::default(),
-            latencies: Vec::new(),
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Records one event.
@@ -190,20 +178,17 @@ impl Ledger {
     }
 
     fn produced(&mut self, stamp: u64) {
-        let settled = |answered: u64| stamp - answered >= self.settle;
-        if self.round.answered_at.is_some_and(settled) {
+        if self.round.delivered >= self.round.produced {
             self.close();
         }
         self.tally.produced += 1;
         self.round.produced += 1;
-        self.round.answered_at = None;
         self.round.unanswered.get_or_insert(stamp);
     }
 
     fn delivered(&mut self, stamp: u64) {
         self.tally.delivered += 1;
         self.round.delivered += 1;
-        self.round.answered_at = Some(stamp);
         if let Some(produced) = self.round.unanswered.take() {
             self.latencies.push(stamp - produced);
         }

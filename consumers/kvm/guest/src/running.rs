@@ -27,6 +27,11 @@ use crate::vcpu_thread::VcpuThread;
 
 /// Polls between two looks at the time: about a microsecond.
 const SPINS_PER_LOOK: u32 = 64;
+/// How long a busy wait is busy: far beyond any latency. Then whoever is to deliver lacks the core, or
+/// the share of it, that the wait takes.
+const BUSY: Duration = Duration::from_millis(20);
+/// Between two looks of a busy wait that has been so for that long.
+const IDLE: Duration = Duration::from_micros(200);
 /// How long counters must stand still: an irqfd on an IOAPIC pin goes through a kernel work queue.
 const SETTLE: Duration = Duration::from_millis(1);
 
@@ -34,6 +39,7 @@ const SETTLE: Duration = Duration::from_millis(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// Busy, with a pause instruction: sees the count within a fraction of a microsecond, takes a core.
+    /// After 20 ms it sleeps between looks, so that it keeps nobody from delivering.
     Spin,
     /// Sleeps this long between two looks: leaves the core to the vCPU or the relay.
     Sleep(Duration),
@@ -158,6 +164,7 @@ impl RunningGuest {
         deadline: Instant,
         how: Wait,
     ) -> Result<u64, WaitError> {
+        let begun = Instant::now();
         loop {
             let polls = match how {
                 Wait::Spin => SPINS_PER_LOOK,
@@ -175,7 +182,8 @@ impl RunningGuest {
             if let Some(error) = failure {
                 return Err(WaitError::Ended(error));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
             if left.is_zero() {
                 return Err(WaitError::TimedOut {
                     vector: vector.get(),
@@ -183,8 +191,12 @@ impl RunningGuest {
                     wanted: at_least,
                 });
             }
-            if let Wait::Sleep(pause) = how {
-                std::thread::sleep(pause.min(left));
+            match how {
+                Wait::Sleep(pause) => std::thread::sleep(pause.min(left)),
+                Wait::Spin if now.saturating_duration_since(begun) > BUSY => {
+                    std::thread::sleep(IDLE.min(left));
+                }
+                Wait::Spin => {}
             }
         }
     }

@@ -26,6 +26,7 @@ use kvm_bindings::kvm_lapic_state;
 use kvm_ioctls::Kvm;
 use kvm_ioctls::VcpuFd;
 use kvm_ioctls::VmFd;
+use rustix::thread::CpuSet;
 
 use super::irqfd::GSI;
 use super::irqfd::entry;
@@ -200,25 +201,17 @@ impl Rig for LapicRig {
     /// Writes are delivered within the write, or by a work item of the kernel: waits for a work
     /// item of its own, which the kernel starts after those queued before.
     fn settle(&self) {
-        // Work items may run side by side; those of the first round are done before the second.
-        for _ in 0..2 {
-            let event = self.eventfd();
-            let before = self.barrier.delivered(BARRIER);
-            signal(&event, 1);
-            let vm = &self.barrier.vm;
-            let armed = vm
-                .commit_routes(&[entry(self, GSI, BARRIER)])
-                .and_then(|()| vm.assign_irqfd(std::os::fd::AsFd::as_fd(&event), GSI));
-            armed.expect("a fresh eventfd can be bound");
-            let deadline = Instant::now() + PATIENCE;
-            while self.barrier.delivered(BARRIER) == before {
-                assert!(
-                    Instant::now() < deadline,
-                    "the kernel's work queue is stuck"
-                );
-                std::thread::yield_now();
-            }
+        let all = rustix::thread::sched_getaffinity(None).expect("a thread has processors");
+        // Each processor has a queue: that of another may run while the one with the event waits.
+        for processor in (0..CpuSet::MAX_CPU).filter(|&processor| all.is_set(processor)) {
+            let mut one = CpuSet::new();
+            one.set(processor);
+            run_on(&one);
+            // Work items may run side by side; those of the first round are done before the second.
+            self.wait_for_work();
+            self.wait_for_work();
         }
+        run_on(&all);
     }
 
     fn delivered(&self, vector: Vector) -> u64 {
@@ -230,6 +223,33 @@ impl Rig for LapicRig {
     }
 
     fn eoi(&self, _pin: RigPin) {}
+}
+
+impl LapicRig {
+    /// Waits for a work item that this processor's queue has after those that are in it.
+    fn wait_for_work(&self) {
+        let event = self.eventfd();
+        let before = self.barrier.delivered(BARRIER);
+        signal(&event, 1);
+        let vm = &self.barrier.vm;
+        let armed = vm
+            .commit_routes(&[entry(self, GSI, BARRIER)])
+            .and_then(|()| vm.assign_irqfd(std::os::fd::AsFd::as_fd(&event), GSI));
+        armed.expect("a fresh eventfd can be bound");
+        let deadline = Instant::now() + PATIENCE;
+        while self.barrier.delivered(BARRIER) == before {
+            assert!(
+                Instant::now() < deadline,
+                "the kernel's work queue is stuck"
+            );
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn run_on(processors: &CpuSet) {
+    // Fails where a processor went offline just now: its queue has moved to another.
+    let _moved = rustix::thread::sched_setaffinity(None, processors);
 }
 
 const EDGE_PIN: RigPin = RigPin {

@@ -54,6 +54,11 @@ impl Connection {
         polled.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
+    /// Whether the client has said its version.
+    pub(crate) const fn has_opened(&self) -> bool {
+        self.session.has_opened()
+    }
+
     /// What to wait for.
     pub(crate) fn interest(&self) -> EventFlags {
         let mut interest = EventFlags::empty();

@@ -72,6 +72,11 @@ impl Dispatch {
         self.limits
     }
 
+    /// Whether the client's version has been answered.
+    pub(crate) const fn has_agreed(&self) -> bool {
+        self.agreed.is_some()
+    }
+
     /// Serves one message, and puts the reply, if there is to be one, into the outbox.
     pub(crate) fn answer(&mut self, message: Message<'_>, outbox: &mut Outbox) {
         let header = message.header;

@@ -51,6 +51,7 @@ const LIMITS: Limits = Limits {
     max_msg_fds: 4,
     max_data_xfer_size: 8192,
     max_dma_maps: 4,
+    opening: Duration::from_secs(10),
 };
 
 /// A payload, the low bits of whose first byte say of what.

@@ -1,5 +1,7 @@
 //! How much one side takes of the other.
 
+use std::time::Duration;
+
 use crate::header::Header;
 use crate::region_access::RegionAccess;
 
@@ -18,15 +20,19 @@ pub struct Limits {
     pub max_data_xfer_size: u32,
     /// DMA maps at a time, of which each costs a server some dozens of bytes.
     pub max_dma_maps: usize,
+    /// How long a client may keep a server's only place without having said its version. One that
+    /// is silent for longer makes room for the next who comes, and is left alone until then.
+    pub opening: Duration,
 }
 
 impl Default for Limits {
-    /// 64 fds, 1 MiB, 65535 maps.
+    /// 64 fds, 1 MiB, 65535 maps, 10 seconds.
     fn default() -> Self {
         Self {
             max_msg_fds: 64,
             max_data_xfer_size: 1 << 20,
             max_dma_maps: 65535,
+            opening: Duration::from_secs(10),
         }
     }
 }

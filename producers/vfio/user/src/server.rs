@@ -10,6 +10,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use rustix::event::Timespec;
 use rustix::event::epoll;
@@ -32,6 +33,8 @@ const CLIENT: u64 = 1;
 const STOP: u64 = 2;
 /// One for each of the above.
 const EVENTS: usize = 3;
+/// How long nobody is looked for who could only be turned away, and that not for want of an fd.
+const DEAF: Duration = Duration::from_secs(1);
 
 /// How long a service call may wait for the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,18 +78,22 @@ pub struct Serviced {
 
 /// A device on a socket, for one client at a time.
 ///
-/// A second client is accepted and closed at once. When a client is gone, however it went, its
-/// eventfds are unbound and its memory is unmapped; the device is left as it is otherwise, and
-/// the next client may come.
+/// A second client is accepted and closed at once, unless the first has kept silent for longer than
+/// [`Limits::opening`]: that one makes room. When a client is gone, however it went, its eventfds
+/// are unbound and its memory is unmapped; the device is left as it is otherwise, and the next
+/// client may come.
 #[derive(Debug)]
 pub struct Server {
     device: Arc<dyn Device>,
     options: ServerOptions,
     epoll: OwnedFd,
     listener: Option<UnixListener>,
+    /// Since when the listener is not waited for.
+    deaf: Option<Instant>,
     /// The socket file, if it is this server's.
     path: Option<PathBuf>,
     client: Option<Connection>,
+    connected: Instant,
     /// What the client's socket is waited for.
     interest: EventFlags,
     /// Whether a wait was ended by [`watch_stop`](Self::watch_stop).
@@ -155,8 +162,10 @@ impl Server {
             options,
             epoll,
             listener: None,
+            deaf: None,
             path: None,
             client: None,
+            connected: Instant::now(),
             interest: EventFlags::empty(),
             stopped: false,
         })
@@ -196,6 +205,7 @@ impl Server {
         epoll::add(&self.epoll, client.as_fd(), data, interest)?;
         self.interest = interest;
         self.client = Some(client);
+        self.connected = Instant::now();
         Ok(())
     }
 
@@ -215,14 +225,25 @@ impl Server {
         }
     }
 
-    /// Serves what has come. Beyond `wait` it never blocks, whatever a client does or leaves
-    /// undone, unless the device does.
+    /// Whether there is a client that has said which version it speaks: it means to stay.
+    #[must_use]
+    pub fn has_opened(&self) -> bool {
+        self.client.as_ref().is_some_and(Connection::has_opened)
+    }
+
+    /// Serves what has come, of those who connect one a call: however many they are, the client has
+    /// its turn. Beyond `wait` it never blocks, whatever a client does or leaves undone, unless the
+    /// device does.
     ///
     /// # Errors
     ///
     /// The epoll set cannot be waited for, or a client not be accepted (too many open files). The
-    /// server is as good as before, but the client is reported again.
+    /// server is as good as before. Who could not be accepted is reported again: at once where there
+    /// is no client, so that a pause is in order, and else after a second, so that none is.
     pub fn service(&mut self, wait: Wait) -> Result<Serviced, ServiceError> {
+        if self.deaf.is_some_and(|since| since.elapsed() >= DEAF) {
+            self.hear()?;
+        }
         let mut done = Serviced::default();
         let mut buffer = [MaybeUninit::uninit(); EVENTS];
         let events = match epoll::wait(&self.epoll, &mut buffer, timeout(wait).as_ref()) {
@@ -276,35 +297,73 @@ impl Server {
                     Ended::Framing(error) => tracing::warn!(%error, "client left"),
                     Ended::Socket(error) => tracing::info!(%error, "client lost"),
                 }
-                // The only failure is that it is not in the set.
-                let _ = epoll::delete(&self.epoll, client.as_fd());
-                self.client = None;
+                self.leave_client();
+                self.hear()?;
                 Ok(0)
             }
         }
     }
 
-    /// Accepts who is there, and returns how many of them were turned away.
-    fn accept(&mut self) -> Result<usize, ServiceError> {
-        let mut refused = 0;
-        while let Some(listener) = &self.listener {
-            let socket = match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC)
-            {
-                Ok(socket) => socket,
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(source) => return Err(ServiceError::Accept { source }),
-            };
-            if self.client.is_some() {
-                tracing::debug!("second client turned away");
-                refused += 1;
-                continue;
-            }
-            self.connect(socket)
-                .map_err(|source| ServiceError::Accept { source })?;
-            tracing::info!("client connected");
+    fn leave_client(&mut self) {
+        if let Some(client) = self.client.take() {
+            // The only failure is that it is not in the set.
+            let _ = epoll::delete(&self.epoll, client.as_fd());
         }
-        Ok(refused)
+    }
+
+    /// Waits for those who connect again.
+    fn hear(&mut self) -> Result<(), ServiceError> {
+        if self.deaf.is_some() {
+            self.heed_listener(EventFlags::IN)?;
+            self.deaf = None;
+        }
+        Ok(())
+    }
+
+    fn heed_listener(&self, interest: EventFlags) -> Result<(), ServiceError> {
+        let Some(listener) = &self.listener else {
+            return Ok(());
+        };
+        epoll::modify(
+            &self.epoll,
+            listener,
+            epoll::EventData::new_u64(LISTENER),
+            interest,
+        )
+        .map_err(|source| ServiceError::Wait { source })
+    }
+
+    /// Accepts one of those who are there, and returns how many were turned away.
+    fn accept(&mut self) -> Result<usize, ServiceError> {
+        let Some(listener) = &self.listener else {
+            return Ok(0);
+        };
+        let socket = match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            // Gone by now, or another try is due.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(0),
+            Err(source) => {
+                if self.client.is_some() {
+                    // A listener that stays readable would take the client's time.
+                    self.heed_listener(EventFlags::empty())?;
+                    self.deaf = Some(Instant::now());
+                }
+                return Err(ServiceError::Accept { source });
+            }
+        };
+        let is_patient = self.connected.elapsed() < self.options.limits.opening;
+        if self.client.is_some() && (self.has_opened() || is_patient) {
+            tracing::debug!("second client turned away");
+            return Ok(1);
+        }
+        if self.client.is_some() {
+            tracing::warn!("client that kept silent makes room for the next");
+            self.leave_client();
+        }
+        self.connect(socket)
+            .map_err(|source| ServiceError::Accept { source })?;
+        tracing::info!("client connected");
+        Ok(0)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::server::Server;
 use crate::server::ServerState;
 use crate::server::Wait;
 
-/// How long a client waits that cannot be accepted because of too many open files.
+/// How long the first client waits that cannot be accepted because of too many open files.
 const ACCEPT_AGAIN: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
@@ -75,7 +75,9 @@ fn run(server: &mut Server, stop: &OwnedFd) {
             Ok(_) => {}
             Err(error @ ServiceError::Accept { .. }) => {
                 tracing::warn!(%error, "client has to wait");
-                pause(stop);
+                if server.state() == ServerState::Listening {
+                    pause(stop);
+                }
             }
             Err(error @ ServiceError::Wait { .. }) => {
                 tracing::error!(%error, "vfio-user thread ends");

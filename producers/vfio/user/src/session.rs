@@ -40,6 +40,11 @@ impl Session {
         }
     }
 
+    /// Whether the client has said its version.
+    pub(crate) const fn has_opened(&self) -> bool {
+        self.dispatch.has_agreed()
+    }
+
     /// Whether more is to be read: not while replies wait to be taken.
     pub(crate) fn wants_input(&self) -> bool {
         self.outbox.len() < self.backlog

@@ -16,7 +16,7 @@ use crate::refresh::Refresh;
 fn wait(event: impl AsFd) -> u64 {
     // Long enough for any machine; only a lost event gets there.
     let limit = Timespec {
-        tv_sec: 30,
+        tv_sec: 120,
         tv_nsec: 0,
     };
     let mut fds = [PollFd::new(&event, PollFlags::IN)];

@@ -6,7 +6,7 @@ use super::*;
 
 /// Hands out empty files, and remembers what of.
 #[derive(Debug, Default)]
-struct FakeExporter(Mutex<Vec<(u64, u64)>>);
+pub(super) struct FakeExporter(Mutex<Vec<(u64, u64)>>);
 
 impl FakeExporter {
     fn exported(&self) -> Vec<(u64, u64)> {
@@ -26,7 +26,7 @@ impl ExportDmabuf for FakeExporter {
     }
 }
 
-fn dmabuf_of(view: &HeadView) -> Result<DmabufId, Errno> {
+pub(super) fn dmabuf_of(view: &HeadView) -> Result<DmabufId, Errno> {
     let info = view.query_gfx_plane(GfxTransport::Dmabuf, PlaneType::PRIMARY)?;
     match info.surface {
         GfxSurface::Dmabuf(id) => Ok(id),
@@ -37,16 +37,16 @@ fn dmabuf_of(view: &HeadView) -> Result<DmabufId, Errno> {
 #[test]
 fn dmabuf_is_made_once_a_picture_and_lives_from_the_query_to_the_fetch() {
     let exporter = Arc::new(FakeExporter::default());
-    let bed = Bed::with_exporter(Some(exporter.clone()));
+    let mut bed = Bed::with_exporter(Some(exporter.clone()));
     let view = bed.view(1);
     assert_eq!(view.probe_gfx(GfxTransport::Dmabuf), Ok(()));
     let disabled = view.query_gfx_plane(GfxTransport::Dmabuf, PlaneType::PRIMARY);
     assert!(disabled.unwrap().is_disabled());
     bed.show(4096);
     let front = dmabuf_of(&view).unwrap();
-    bed.show(8192);
+    bed.flip(8192);
     let back = dmabuf_of(&view).unwrap();
-    bed.show(4096);
+    bed.flip(4096);
     assert_eq!(dmabuf_of(&view), Ok(front));
     assert_eq!(exporter.exported(), [(PAGE, PAGE), (2 * PAGE, PAGE)]);
     // The guest shows nothing any more, but the picture was promised.

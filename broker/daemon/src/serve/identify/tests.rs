@@ -1,6 +1,7 @@
 //! Which eventfds passed fds are, whatever their peer says.
 
 use super::*;
+use crate::serve::partners::Partners;
 use crate::serve::state::NewSession;
 use crate::serve::state::ProducerFds;
 use crate::serve::state::Quotas;
@@ -44,7 +45,7 @@ fn consume(index: usize, event_id: Option<u64>) -> Request {
 }
 
 fn state() -> State {
-    State::new(Quotas::default())
+    State::new(Quotas::default(), Partners::default())
 }
 
 /// A state in which a producer has registered `event`.

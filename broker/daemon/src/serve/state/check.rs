@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use irqbroker_protocol::Side;
 
+use super::link::Key;
 use super::link::Taker;
 use super::rig::Rig;
 use super::session::Holdings;
@@ -27,7 +28,7 @@ impl Rig {
                 let Some((owner, token)) = link.side(side) else {
                     continue;
                 };
-                names.insert((side, link.name(side).unwrap()), id);
+                names.insert((owner.uid, side, link.name(side).unwrap()), id);
                 events.insert((side, token.id().0), id);
                 holdings.entry(owner.uid).or_default().objects += 1;
                 lingering.extend(owner.until.map(|until| (until, id, side)));
@@ -38,8 +39,8 @@ impl Rig {
         assert_eq!(state.events, events);
         assert_eq!(state.keys, keys);
         assert_eq!(state.lingering, lingering);
-        let counted = |all: &HashMap<u32, Holdings>| -> Vec<usize> {
-            all.values().map(|one| one.objects).collect()
+        let counted = |all: &HashMap<u32, Holdings>| -> BTreeSet<(u32, usize)> {
+            all.iter().map(|(&uid, one)| (uid, one.objects)).collect()
         };
         assert_eq!(counted(&state.holdings), counted(&holdings));
         let owned = state.sessions.iter().flat_map(|(&session, one)| {
@@ -54,6 +55,12 @@ impl Rig {
 
     fn check_takers(&self) {
         for link in self.state.links.values() {
+            if let (Key::Name { .. }, Some(one), Some(other)) =
+                (&link.key, &link.producer, &link.consumer)
+            {
+                let (one, other) = (one.owner.uid, other.owner.uid);
+                assert!(self.state.partners.may_meet(one, other), "{link:?}");
+            }
             let relayed = matches!(link.taker, Taker::Relay(_));
             assert_eq!(self.relaying.contains(&link.id), relayed, "{link:?}");
             assert_eq!(link.shown, link.delivery());

@@ -72,6 +72,14 @@ impl State {
         self.put(link);
     }
 
+    /// Withdraws a link's consumer, whether it lingers or not. Returns its connection.
+    pub(crate) fn evict(&mut self, link: u64) -> Option<SessionId> {
+        let (owner, _) = self.links.get(&link)?.side(Side::Consumer)?;
+        let session = owner.session;
+        self.withdraw(link, Side::Consumer);
+        session
+    }
+
     /// Takes a side out of its link.
     pub(crate) fn withdraw(&mut self, id: u64, side: Side) {
         let Some(mut link) = self.take(id) else {
@@ -93,6 +101,7 @@ impl State {
             name,
         });
         self.show_parting(&link);
+        self.show_mask(&link);
         self.settle(&mut link);
         self.put(link);
     }

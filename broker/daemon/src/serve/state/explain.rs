@@ -9,6 +9,7 @@ use irqbroker_protocol::State as DeliveryState;
 use super::link::Key;
 use super::link::Link;
 use super::link::Taker;
+use super::object::Owner;
 use super::object::What;
 
 /// What led to the link's state, the first cause first.
@@ -36,7 +37,7 @@ fn with_remedy(text: impl Into<String>, remedy: impl Into<String>) -> Cause {
 
 fn sides(link: &Link) -> Cause {
     let found = match &link.key {
-        Key::Name(name) => format!("the link name {name}"),
+        Key::Name { name, .. } => format!("the link name {name}"),
         Key::Event(id) => format!("the eventfd {id}"),
     };
     match (&link.producer, &link.consumer) {
@@ -49,13 +50,27 @@ fn sides(link: &Link) -> Cause {
                 "producer {} waits for a consumer; its events wait in its eventfd",
                 producer.request.name
             ),
-            format!("register a consumer with {found}"),
+            format!(
+                "register a consumer with {found}{}",
+                by_whom(link, &producer.owner)
+            ),
         ),
         (None, Some(consumer)) => with_remedy(
             format!("consumer {} waits for a producer", consumer.name),
-            format!("register a producer with {found}"),
+            format!(
+                "register a producer with {found}{}",
+                by_whom(link, &consumer.owner)
+            ),
         ),
         (None, None) => cause("nobody is registered"),
+    }
+}
+
+/// Who alone can be met by name.
+fn by_whom(link: &Link, owner: &Owner) -> String {
+    match &link.key {
+        Key::Name { .. } => format!(", as uid {} or its partner", owner.uid),
+        Key::Event(_) => String::new(),
     }
 }
 
@@ -117,7 +132,10 @@ fn remedy(link: &Link) -> Option<Cause> {
         ),
         ReasonCode::RelayRequested => with_remedy(
             "an operator asked for the relay",
-            format!("allow the better paths: set-path {} auto", link.id),
+            format!(
+                "`irqbroker set-path {} auto` allows the better paths",
+                link.id
+            ),
         ),
         ReasonCode::UserSpaceConsumer => with_remedy(
             format!("consumer {} reads its eventfd itself", consumer.name),
@@ -132,6 +150,14 @@ fn remedy(link: &Link) -> Option<Cause> {
                 _ => "neither side can take the other's eventfd".to_owned(),
             },
             "register the consumer with takes: attach, or the producer with switch: masked",
+        ),
+        ReasonCode::Held if consumer.pending.is_some() => with_remedy(
+            "nobody takes events until the consumer has answered; a change of path waits too",
+            format!(
+                "wait for its answer; if none comes, the process of {} does not serve its socket: \
+                 end it, and what waits is the next one's",
+                consumer.name
+            ),
         ),
         ReasonCode::PromotionPending => with_remedy(
             "a better path is under way",

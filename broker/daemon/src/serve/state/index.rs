@@ -23,6 +23,12 @@ struct Entry<'a> {
 
 /// The sides that are there.
 fn entries(link: &Link) -> impl Iterator<Item = Entry<'_>> {
+    // One fd is held for an eventfd, whoever of the two passed it: the producer's is its own.
+    let of_producer = link.producer.as_ref().map(|producer| &producer.token);
+    let of_consumer = link.consumer.as_ref().map(|consumer| &consumer.token);
+    let not = |held: Option<&Token>, token: &Option<Token>| {
+        usize::from(token.is_some() && token.as_ref() != held)
+    };
     let producer = link.producer.as_ref().map(|producer| Entry {
         side: Side::Producer,
         name: &producer.request.name,
@@ -30,7 +36,7 @@ fn entries(link: &Link) -> impl Iterator<Item = Entry<'_>> {
         owner: &producer.owner,
         slot: None,
         instruction: producer.pending.as_ref().map(|pending| pending.id),
-        fds: 1 + usize::from(producer.switched_to.is_some()),
+        fds: 1 + not(of_consumer, &producer.switched_to),
     });
     let consumer = link.consumer.as_ref().map(|consumer| Entry {
         side: Side::Consumer,
@@ -39,9 +45,9 @@ fn entries(link: &Link) -> impl Iterator<Item = Entry<'_>> {
         owner: &consumer.owner,
         slot: consumer.slot,
         instruction: consumer.pending.as_ref().map(|pending| pending.id),
-        fds: 1
+        fds: usize::from(of_producer != Some(&consumer.token))
             + usize::from(consumer.resample.is_some())
-            + usize::from(consumer.attached.is_some()),
+            + not(of_producer, &consumer.attached),
     });
     producer.into_iter().chain(consumer)
 }
@@ -114,7 +120,8 @@ impl State {
                 session,
                 until,
             } = *entry.owner;
-            self.names.insert((entry.side, entry.name.clone()), link.id);
+            let name = (uid, entry.side, entry.name.clone());
+            self.names.insert(name, link.id);
             self.events.insert((entry.side, entry.event), link.id);
             let holdings = self.holdings.entry(uid).or_default();
             holdings.objects += 1;
@@ -139,7 +146,7 @@ impl State {
                 session,
                 until,
             } = *entry.owner;
-            self.names.remove(&(entry.side, entry.name.clone()));
+            self.names.remove(&(uid, entry.side, entry.name.clone()));
             self.events.remove(&(entry.side, entry.event));
             if let Some(holdings) = self.holdings.get_mut(&uid) {
                 holdings.objects -= 1;

@@ -13,13 +13,12 @@ use irqbroker_protocol::State as DeliveryState;
 
 use super::object::Consumer;
 use super::object::Producer;
-use super::object::What;
 
 /// What a link's sides find each other by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Key {
-    /// The name both gave.
-    Name(Name),
+    /// The name both gave; of the user who came first.
+    Name { uid: u32, name: Name },
     /// The eventfd both hold.
     Event(u64),
 }
@@ -96,10 +95,8 @@ impl Link {
             },
             Taker::Switched => delivery(DeliveryState::Bypass, ReasonCode::Best),
             Taker::Other => match &consumer.pending {
-                Some(pending) if matches!(pending.what, What::Attach(_)) => {
-                    delivery(DeliveryState::Relay, ReasonCode::PromotionPending)
-                }
-                Some(_) => delivery(DeliveryState::Relay, ReasonCode::RelayRequested),
+                // The relay's, or on its way to the consumer: nobody takes events meanwhile.
+                Some(_) => delivery(DeliveryState::Relay, ReasonCode::Held),
                 None => self.by_the_consumer(producer, consumer),
             },
         }
@@ -136,6 +133,7 @@ pub(crate) fn reason(code: ReasonCode) -> Reason {
         ReasonCode::Masked => "masked by the consumer",
         ReasonCode::RelayRequested => "relay requested",
         ReasonCode::PromotionPending => "the owner has been told and has not answered yet",
+        ReasonCode::Held => "events wait until the consumer has answered an instruction",
         ReasonCode::UserSpaceConsumer => "the consumer reads its eventfd in user space",
         ReasonCode::SourceCannotSwitch => {
             "the consumer binds only its own eventfd, and the producer cannot signal that"

@@ -18,6 +18,7 @@ mod effect;
 mod explain;
 mod index;
 mod link;
+mod meet;
 mod object;
 mod register;
 mod report;

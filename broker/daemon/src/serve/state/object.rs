@@ -7,9 +7,11 @@ use irqbroker_protocol::ConsumerTakes;
 use irqbroker_protocol::Delivery;
 use irqbroker_protocol::InstructionId;
 use irqbroker_protocol::Name;
+use irqbroker_protocol::RegisterConsumer;
 use irqbroker_protocol::RegisterProducer;
 use irqbroker_protocol::Route;
 
+use super::register::ConsumerFds;
 use super::session::SessionId;
 use crate::serve::claim_fd::ClaimRecord;
 use crate::serve::relay::ClaimSlot;
@@ -69,6 +71,8 @@ pub(crate) struct Consumer {
     /// The producer's eventfd it has bound.
     pub(crate) attached: Option<Token>,
     pub(crate) masked: bool,
+    /// Host processors on which the producer's interrupt is best handled, as it said last.
+    pub(crate) affinity: Vec<u32>,
     /// How its process says it delivers, while it does.
     pub(crate) reported: Option<Delivery>,
     pub(crate) record: Option<Rc<ClaimRecord>>,
@@ -76,7 +80,32 @@ pub(crate) struct Consumer {
     pub(crate) pending: Option<Pending>,
 }
 
+impl Producer {
+    /// Whether `request` would register it as it was. What it signals may have changed since by an
+    /// instruction.
+    pub(crate) fn is(&self, request: &RegisterProducer) -> bool {
+        let but = RegisterProducer {
+            event_id: self.request.event_id,
+            switched: self.request.switched,
+            ..request.clone()
+        };
+        self.request == but && (!request.switched || self.switched_to.is_some())
+    }
+}
+
 impl Consumer {
+    /// Whether `request` would register it as it was. What it may report may have changed since,
+    /// and so may what it is bound to.
+    pub(crate) fn is(&self, request: &RegisterConsumer, fds: &ConsumerFds) -> bool {
+        self.takes == request.takes
+            && self.resample == fds.resample
+            && request.slot.is_none_or(|slot| self.slot == Some(slot))
+            && fds
+                .attached
+                .as_ref()
+                .is_none_or(|bound| self.attached.as_ref() == Some(bound))
+    }
+
     /// Where claims for it are noted.
     pub(crate) fn claims(&self) -> Option<ClaimSlot> {
         Some(ClaimSlot {

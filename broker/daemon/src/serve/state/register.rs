@@ -14,7 +14,6 @@ use irqbroker_protocol::Trigger;
 use irqbroker_protocol::WireError;
 
 use super::effect::Effect;
-use super::link::Key;
 use super::link::Link;
 use super::link::Taker;
 use super::link::delivery;
@@ -26,6 +25,9 @@ use super::session::Session;
 use super::session::SessionId;
 use super::session::State;
 use crate::serve::claim_fd::SLOTS;
+
+/// Fds that objects leave for connections to come.
+const KEPT_FOR_CONNECTIONS: usize = 64;
 
 /// What registering a producer brings.
 #[derive(Debug)]
@@ -62,30 +64,40 @@ impl State {
         fds: ProducerFds,
     ) -> Result<Registered, WireError> {
         self.all_or_nothing(|state| {
-            let key = key(request.link.as_ref(), &fds.event);
             let held = 1 + usize::from(fds.switched_to.is_some());
             let name = request.name.clone();
             let who = (session, Side::Producer, &name);
-            let Place { mut link, known } = state.place(who, key, &fds.event, held)?;
+            let met_by = request.link.as_ref();
+            let Place { mut link, known } = state.place(who, met_by, &fds.event, held)?;
             let answer = Registered {
                 link: link.id,
                 event_id: fds.event.id().0,
                 slot: None,
             };
             if known {
+                let same = link
+                    .producer
+                    .as_ref()
+                    .is_some_and(|there| there.is(&request));
                 state.put(link);
-                return Ok(answer);
+                return match same {
+                    true => Ok(answer),
+                    false => Err(otherwise(Side::Producer, &name)),
+                };
             }
             if let Some(consumer) = &link.consumer {
                 let resample = consumer.resample.is_some();
                 match_or_refuse(request.trigger, resample)?;
             }
             let lingered = link.producer.is_some();
+            let there = link.consumer.as_ref();
+            let own = there.map(|consumer| &consumer.token);
+            let bound = there.and_then(|consumer| consumer.attached.as_ref());
             link.producer = Some(Producer {
                 owner: state.owner(session),
-                token: fds.event,
+                token: one_of(fds.event, [own, bound]),
                 request,
-                switched_to: fds.switched_to,
+                switched_to: fds.switched_to.map(|to| one_of(to, [own, None])),
                 pending: None,
             });
             state.arrive(link, Side::Producer, name, lingered);
@@ -105,21 +117,22 @@ impl State {
         fds: ConsumerFds,
     ) -> Result<Registered, WireError> {
         self.all_or_nothing(|state| {
-            let key = key(request.link.as_ref(), &fds.event);
             let held =
                 1 + usize::from(fds.resample.is_some()) + usize::from(fds.attached.is_some());
             let name = request.name.clone();
             let who = (session, Side::Consumer, &name);
-            let Place { mut link, known } = state.place(who, key, &fds.event, held)?;
+            let met_by = request.link.as_ref();
+            let Place { mut link, known } = state.place(who, met_by, &fds.event, held)?;
             if known {
-                let slot = link.consumer.as_ref().and_then(|consumer| consumer.slot);
-                let answer = Registered {
+                let there = link.consumer.as_ref();
+                let there = there.filter(|there| there.is(&request, &fds));
+                let answer = there.map(|there| Registered {
                     link: link.id,
                     event_id: fds.event.id().0,
-                    slot,
-                };
+                    slot: there.slot,
+                });
                 state.put(link);
-                return Ok(answer);
+                return answer.ok_or_else(|| otherwise(Side::Consumer, &name));
             }
             if let Some(producer) = &link.producer {
                 match_or_refuse(producer.request.trigger, fds.resample.is_some())?;
@@ -128,10 +141,13 @@ impl State {
             let record = state.sessions.get(&session);
             let record = record.and_then(|session| session.record.clone());
             let lingered = link.consumer.is_some();
+            let there = link.producer.as_ref();
+            let source = there.map(|producer| &producer.token);
+            let switched_to = there.and_then(|producer| producer.switched_to.as_ref());
             let consumer = Consumer {
                 owner: state.owner(session),
                 name: request.name,
-                token: fds.event,
+                token: one_of(fds.event, [source, switched_to]),
                 takes: request.takes,
                 route: request.route,
                 resample: fds.resample,
@@ -139,8 +155,9 @@ impl State {
                     .attached
                     .is_some()
                     .then(|| delivery(DeliveryState::Bypass, ReasonCode::Best)),
-                attached: fds.attached,
+                attached: fds.attached.map(|bound| one_of(bound, [source, None])),
                 masked: request.masked,
+                affinity: Vec::new(),
                 record,
                 slot,
                 pending: None,
@@ -176,6 +193,8 @@ impl State {
             name,
         });
         self.show_pairing(&link);
+        self.show_mask(&link);
+        self.show_wishes(&link);
         let forwarded = matches!(link.taker, Taker::Relay(_));
         self.settle(&mut link);
         if lingered && forwarded && matches!(link.taker, Taker::Relay(_)) {
@@ -190,25 +209,27 @@ impl State {
     fn place(
         &mut self,
         (session, side, name): (SessionId, Side, &Name),
-        key: Key,
+        link_name: Option<&Name>,
         event: &Token,
         held: usize,
     ) -> Result<Place, WireError> {
-        let at = self.names.get(&(side, name.clone())).copied();
+        let uid = self.uid(session);
+        let at = self.names.get(&(uid, side, name.clone())).copied();
         if let Some(link) = at.and_then(|at| self.links.get(&at)) {
             let (owner, token) = link.side(side).ok_or_else(|| taken(name))?;
-            let same = link.key == key;
+            let same = link.key.is_of(link_name, event);
             let own = owner.session == Some(session);
             if own && same && token == event {
                 let link = self.take(link.id).ok_or_else(|| taken(name))?;
                 return Ok(Place { link, known: true });
             }
-            let uid = self.sessions.get(&session).map(|session| session.uid);
-            let heir = owner.session.is_none() && Some(owner.uid) == uid;
-            if !heir {
+            if own {
+                return Err(otherwise(side, name));
+            }
+            if owner.session.is_some() {
                 return Err(WireError::new(
                     ErrorCode::DuplicateName,
-                    format!("a {side} {name} is there already"),
+                    format!("a {side} {name} is another connection's"),
                 ));
             }
             let id = link.id;
@@ -221,17 +242,14 @@ impl State {
         }
         self.check_event(side, event, None)?;
         self.check_quota(session, held)?;
+        let key = self.key(uid, side, link_name, event);
         let Some(id) = self.keys.get(&key).copied() else {
             self.last_link += 1;
             self.note_new(self.last_link);
             let link = Link::new(self.last_link, key);
             return Ok(Place { link, known: false });
         };
-        if self
-            .links
-            .get(&id)
-            .is_some_and(|link| link.side(side).is_some())
-        {
+        if !self.is_free(id, side, uid) {
             return Err(WireError::new(
                 ErrorCode::LinkTaken,
                 format!("the link has a {side} already"),
@@ -263,15 +281,24 @@ impl State {
         if holdings.fds + held > self.quotas.fds {
             return used_up("the fds of this uid are used up");
         }
+        // Some are left for whoever wants to look what is going on.
+        let kept = KEPT_FOR_CONNECTIONS.min(self.quotas.all_fds / 8);
+        if self.fds_taken() + held > self.quotas.all_fds - kept {
+            return used_up("the daemon's fds are used up");
+        }
         if self.room(session.uid) < OBJECT_BYTES {
             return used_up("the memory of this uid is used up");
         }
         Ok(())
     }
 
+    fn uid(&self, session: SessionId) -> u32 {
+        self.sessions.get(&session).map_or(0, |session| session.uid)
+    }
+
     fn owner(&self, session: SessionId) -> Owner {
         Owner {
-            uid: self.sessions.get(&session).map_or(0, |session| session.uid),
+            uid: self.uid(session),
             session: Some(session),
             until: None,
         }
@@ -318,11 +345,10 @@ impl Link {
     }
 }
 
-fn key(name: Option<&Name>, event: &Token) -> Key {
-    match name {
-        Some(name) => Key::Name(name.clone()),
-        None => Key::Event(event.id().0),
-    }
+/// The token that is held already of the same eventfd, so that its fd is held once.
+fn one_of(token: Token, held: [Option<&Token>; 2]) -> Token {
+    let same = held.into_iter().flatten().find(|held| **held == token);
+    same.cloned().unwrap_or(token)
 }
 
 fn match_or_refuse(trigger: Trigger, resample: bool) -> Result<(), WireError> {
@@ -333,6 +359,13 @@ fn match_or_refuse(trigger: Trigger, resample: bool) -> Result<(), WireError> {
         )),
         _ => Ok(()),
     }
+}
+
+fn otherwise(side: Side, name: &Name) -> WireError {
+    WireError::new(
+        ErrorCode::DuplicateName,
+        format!("{side} {name} is registered otherwise; unregister it first"),
+    )
 }
 
 fn taken(name: &Name) -> WireError {

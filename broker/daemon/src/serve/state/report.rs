@@ -4,26 +4,24 @@ use irqbroker_protocol::Answer;
 use irqbroker_protocol::ConsumerReport;
 use irqbroker_protocol::Delivery;
 use irqbroker_protocol::ErrorCode;
-use irqbroker_protocol::Hint;
 use irqbroker_protocol::InstructionId;
-use irqbroker_protocol::Message;
-use irqbroker_protocol::MessageChanged;
 use irqbroker_protocol::Name;
-use irqbroker_protocol::Notice;
 use irqbroker_protocol::Outcome;
 use irqbroker_protocol::Reason;
 use irqbroker_protocol::ReasonCode;
-use irqbroker_protocol::Route;
 use irqbroker_protocol::SetPath;
 use irqbroker_protocol::Side;
+use irqbroker_protocol::State as DeliveryState;
 use irqbroker_protocol::Unregister;
 use irqbroker_protocol::WireError;
 
+use super::link::Key;
 use super::link::Link;
 use super::link::reason;
 use super::object::What;
 use super::session::SessionId;
 use super::session::State;
+use super::show::message;
 
 /// Bytes kept of a text a peer gives.
 const LONGEST_TEXT: usize = 160;
@@ -60,18 +58,21 @@ impl State {
         report: ConsumerReport,
     ) -> Result<(), WireError> {
         let id = self.own(session, Side::Consumer, &report.name)?;
-        let affinity = report.affinity.unwrap_or_default();
+        let affinity = report.affinity.as_deref().unwrap_or_default();
         if affinity.len() > MOST_PROCESSORS {
             return Err(WireError::new(
                 ErrorCode::InvalidField,
                 format!("a report names at most {MOST_PROCESSORS} processors"),
             ));
         }
+        if let Some(state) = report.state {
+            may_be_said(state)?;
+        }
         let Some(mut link) = self.take(id) else {
             return Err(unknown(&report.name));
         };
         let mut remasked = false;
-        let mut message = None;
+        let mut changed = None;
         if let Some(consumer) = &mut link.consumer {
             if let Some(masked) = report.masked {
                 remasked = std::mem::replace(&mut consumer.masked, masked) != masked;
@@ -82,37 +83,20 @@ impl State {
             }
             if let Some(route) = report.route
                 && consumer.route.replace(route) != Some(route)
-                && let Route::Msi { address, data, .. } = route
             {
-                message = Some(Message { address, data });
+                changed = message(route);
+            }
+            if let Some(affinity) = &report.affinity {
+                consumer.affinity.clone_from(affinity);
             }
         }
         if remasked {
             self.show_mask(&link);
         }
-        self.pass_on(&link, message, affinity);
+        self.pass_on(&link, changed, affinity);
         self.settle(&mut link);
         self.put(link);
         Ok(())
-    }
-
-    /// Passes to the producer what it may want to know.
-    fn pass_on(&mut self, link: &Link, message: Option<Message>, affinity: Vec<u32>) {
-        let Some(producer) = &link.producer else {
-            return;
-        };
-        let name = || producer.request.name.clone();
-        let session = producer.owner.session;
-        if let Some(message) = message {
-            let producer = name();
-            let notice = Notice::MessageChanged(MessageChanged { producer, message });
-            self.tell(session, notice, Vec::new());
-        }
-        if !affinity.is_empty() {
-            let producer = name();
-            let notice = Notice::Hint(Hint { producer, affinity });
-            self.tell(session, notice, Vec::new());
-        }
     }
 
     /// Whether a connection was given this instruction and has not answered it.
@@ -125,8 +109,11 @@ impl State {
     ///
     /// # Errors
     ///
-    /// The connection was given none of this number, or it has answered.
+    /// The connection was given none of this number, or it has answered; or the answer cannot be.
     pub(crate) fn answer(&mut self, session: SessionId, answer: Answer) -> Result<(), WireError> {
+        if let Outcome::Done { state, .. } = answer.outcome {
+            may_be_said(state)?;
+        }
         let told = self.sessions.get(&session);
         let told = told.and_then(|told| told.instructions.get(&answer.instruction).copied());
         let Some((mut link, side)) = told.and_then(|(id, side)| Some((self.take(id)?, side)))
@@ -163,15 +150,14 @@ impl State {
 
     /// The link of an object that is the connection's.
     fn own(&self, session: SessionId, side: Side, name: &Name) -> Result<u64, WireError> {
-        let id = self.names.get(&(side, name.clone())).copied();
-        let objects = self.sessions.get(&session).map(|session| &session.objects);
-        match (id, objects) {
-            (Some(id), Some(objects)) if objects.contains(&(id, side)) => Ok(id),
-            _ => Err(unknown(name)),
-        }
+        let own = self.sessions.get(&session).and_then(|session| {
+            let id = *self.names.get(&(session.uid, side, name.clone()))?;
+            session.objects.contains(&(id, side)).then_some(id)
+        });
+        own.ok_or_else(|| unknown(name))
     }
 
-    /// The link an operator means.
+    /// The link an operator means: the oldest, where several users have one of the name.
     ///
     /// # Errors
     ///
@@ -179,14 +165,18 @@ impl State {
     pub(crate) fn find(&self, text: &str) -> Result<u64, WireError> {
         let by_id = || text.parse().ok().filter(|id| self.links.contains_key(id));
         let by_name = || {
-            let name = Name::new(text).ok()?;
-            let sides = [Side::Producer, Side::Consumer];
-            let key = super::link::Key::Name(name.clone());
-            let side = |side| self.names.get(&(side, name.clone())).copied();
-            self.keys
-                .get(&key)
-                .copied()
-                .or_else(|| sides.into_iter().find_map(side))
+            let wanted = Name::new(text).ok()?;
+            let keys = self.keys.iter();
+            let links =
+                keys.filter(|(key, _)| matches!(key, Key::Name { name, .. } if *name == wanted));
+            let side = |side| {
+                let names = self.names.iter();
+                let same = names.filter(|((_, of, name), _)| *of == side && *name == wanted);
+                same.map(|(_, &id)| id).min()
+            };
+            let link = links.map(|(_, &id)| id).min();
+            link.or_else(|| side(Side::Producer))
+                .or_else(|| side(Side::Consumer))
         };
         by_name().or_else(by_id).ok_or_else(|| {
             WireError::new(
@@ -231,6 +221,18 @@ fn answer_of_producer(link: &mut Link, outcome: Outcome) {
         }
         (Some(What::SwitchBack), _) => producer.switched_to = None,
         _ => {}
+    }
+}
+
+/// How a consumer's process may say that it delivers: whether it is matched the daemon knows, and
+/// whether it is masked is said apart.
+fn may_be_said(state: DeliveryState) -> Result<(), WireError> {
+    match state {
+        DeliveryState::Relay | DeliveryState::Bypass | DeliveryState::Posted => Ok(()),
+        DeliveryState::Unmatched | DeliveryState::Masked => Err(WireError::new(
+            ErrorCode::InvalidField,
+            format!("a process delivers by bypass, relay or posted, not {state}"),
+        )),
     }
 }
 

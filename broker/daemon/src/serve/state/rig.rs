@@ -28,9 +28,12 @@ use super::Quotas;
 use super::SessionId;
 use super::State;
 use crate::serve::claim_fd::ClaimRecord;
+use crate::serve::partners::Partners;
 
-/// The uid of every peer here.
-pub(super) const UID: u32 = 1000;
+/// The uids of peers that may meet.
+pub(super) const UIDS: [u32; 2] = [1000, 1001];
+/// One that is nobody's partner.
+pub(super) const STRANGER: u32 = 1002;
 
 /// A state and what its effects have led to.
 pub(super) struct Rig {
@@ -52,20 +55,32 @@ pub(super) fn event() -> Token {
 impl Rig {
     /// `quotas` are the daemon's.
     pub(super) fn new(quotas: Quotas) -> Self {
+        let partners = Partners {
+            groups: vec![UIDS.to_vec()],
+        };
         Self {
-            state: State::new(quotas),
+            state: State::new(quotas, partners),
             relaying: BTreeSet::new(),
             told: Vec::new(),
         }
     }
 
     pub(super) fn open(&mut self, session: u64, linger_ms: u32) -> SessionId {
+        let uid = match session % 3 {
+            0 => UIDS[0],
+            1 => UIDS[1],
+            _ => STRANGER,
+        };
+        self.open_as(session, linger_ms, uid)
+    }
+
+    pub(super) fn open_as(&mut self, session: u64, linger_ms: u32, uid: u32) -> SessionId {
         let id = SessionId(session);
         let record = ClaimRecord::create().unwrap();
         self.state.open(
             id,
             NewSession {
-                uid: UID,
+                uid,
                 client: "rig".to_owned(),
                 scopes: Scope::ALL.to_vec(),
                 linger_ms,

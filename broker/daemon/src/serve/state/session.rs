@@ -14,6 +14,8 @@ use super::effect::Effect;
 use super::link::Key;
 use super::link::Link;
 use crate::serve::claim_fd::ClaimRecord;
+use crate::serve::fd_limit::FDS_OF_A_CONNECTION;
+use crate::serve::partners::Partners;
 
 /// The number of a connection in this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +34,8 @@ pub(crate) struct Quotas {
     /// Fds held for one uid: one for each object, and one for a resample event, an attached or a
     /// switched one.
     pub(crate) fds: usize,
+    /// Fds of all uids together, with those of their connections.
+    pub(crate) all_fds: usize,
     /// Requests a second of one uid, and the burst that is let through.
     pub(crate) requests_per_second: u32,
     /// Bytes kept for a peer that does not read.
@@ -49,6 +53,7 @@ impl Default for Quotas {
             connections: 256,
             objects: 16 * 1024,
             fds: 64 * 1024,
+            all_fds: usize::MAX,
             requests_per_second: 50_000,
             backlog_bytes: 1024 * 1024,
             memory_bytes: 128 * 1024 * 1024,
@@ -109,13 +114,17 @@ pub(crate) struct Holdings {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) quotas: Quotas,
+    /// Whose objects may meet by name.
+    pub(crate) partners: Partners,
+    /// Connections there are, with those that have not shaken hands.
+    pub(crate) connections: usize,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) last_link: u64,
     /// Derived: links by what they are found by.
     pub(crate) keys: HashMap<Key, u64>,
-    /// Derived: links by the names of their sides.
-    pub(crate) names: HashMap<(Side, Name), u64>,
+    /// Derived: links by the names of their sides, which are their users' own.
+    pub(crate) names: HashMap<(u32, Side, Name), u64>,
     /// Derived: links by the eventfds of their sides.
     pub(crate) events: HashMap<(Side, u64), u64>,
     /// Derived: what each uid holds.
@@ -130,9 +139,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(quotas: Quotas) -> Self {
+    pub(crate) fn new(quotas: Quotas, partners: Partners) -> Self {
         Self {
             quotas,
+            partners,
+            connections: 0,
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
             last_link: 0,
@@ -145,6 +156,12 @@ impl State {
             journal: None,
             effects: Vec::new(),
         }
+    }
+
+    /// Fds that all connections and their objects take, as far as they are counted.
+    pub(crate) fn fds_taken(&self) -> usize {
+        let held: usize = self.holdings.values().map(|one| one.fds).sum();
+        held + self.connections * FDS_OF_A_CONNECTION
     }
 
     /// Bytes that `uid` may still have the daemon keep.

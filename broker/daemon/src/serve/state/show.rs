@@ -1,11 +1,15 @@
 //! What peers and watchers are told of a change.
 
 use irqbroker_protocol::EventKind;
+use irqbroker_protocol::Hint;
 use irqbroker_protocol::MaskSource;
 use irqbroker_protocol::Masking;
+use irqbroker_protocol::Message;
+use irqbroker_protocol::MessageChanged;
 use irqbroker_protocol::Name;
 use irqbroker_protocol::Notice;
 use irqbroker_protocol::Paired;
+use irqbroker_protocol::Route;
 use irqbroker_protocol::Side;
 use irqbroker_protocol::Trigger;
 
@@ -55,9 +59,6 @@ impl State {
             consumer_name,
             Some(producer_name),
         );
-        if consumer.masked {
-            self.show_mask(link);
-        }
     }
 
     /// Tells the side that stays that the other is gone.
@@ -72,16 +73,51 @@ impl State {
         }
     }
 
-    /// Tells a producer that has a mask whether it is wanted.
+    /// Tells a producer that has a mask whether it is wanted: by its consumer, if there is one. It may
+    /// have been told otherwise by an earlier daemon, or for another consumer.
     pub(crate) fn show_mask(&mut self, link: &Link) {
-        if let (Some(producer), Some(consumer)) = (&link.producer, &link.consumer)
+        if let Some(producer) = &link.producer
             && producer.request.masking != Masking::None
         {
+            let consumer = link.consumer.as_ref();
             let notice = Notice::MaskSource(MaskSource {
                 producer: producer.request.name.clone(),
-                masked: consumer.masked,
+                masked: consumer.is_some_and(|consumer| consumer.masked),
             });
             self.tell(producer.owner.session, notice, Vec::new());
+        }
+    }
+
+    /// Tells a producer what its consumer has said while the two were apart: a message other than
+    /// the producer's, processors.
+    pub(crate) fn show_wishes(&mut self, link: &Link) {
+        let (Some(producer), Some(consumer)) = (&link.producer, &link.consumer) else {
+            return;
+        };
+        let known = producer.request.message;
+        let wanted = consumer.route.and_then(message);
+        let message = wanted.filter(|_| known.is_some() && known != wanted);
+        self.pass_on(link, message, &consumer.affinity);
+    }
+
+    /// Passes to the producer what it may want to know.
+    pub(crate) fn pass_on(&mut self, link: &Link, message: Option<Message>, affinity: &[u32]) {
+        let Some(producer) = &link.producer else {
+            return;
+        };
+        let name = || producer.request.name.clone();
+        let session = producer.owner.session;
+        if let Some(message) = message {
+            let producer = name();
+            let notice = Notice::MessageChanged(MessageChanged { producer, message });
+            self.tell(session, notice, Vec::new());
+        }
+        if !affinity.is_empty() {
+            let notice = Notice::Hint(Hint {
+                producer: name(),
+                affinity: affinity.to_vec(),
+            });
+            self.tell(session, notice, Vec::new());
         }
     }
 
@@ -120,5 +156,13 @@ impl State {
     /// Tells whoever watches.
     pub(crate) fn event(&mut self, kind: EventKind) {
         self.effects.push(Effect::Event(kind));
+    }
+}
+
+/// The message a route is for.
+pub(crate) fn message(route: Route) -> Option<Message> {
+    match route {
+        Route::Msi { address, data, .. } => Some(Message { address, data }),
+        Route::Pin { .. } => None,
     }
 }

@@ -14,7 +14,8 @@ use proptest::prelude::*;
 use super::Quotas;
 use super::SessionId;
 use super::rig::Rig;
-use super::rig::UID;
+use super::rig::STRANGER;
+use super::rig::UIDS;
 use super::rig::event;
 use super::rig::name;
 use super::session::OBJECT_BYTES;
@@ -226,13 +227,13 @@ fn memory_of_a_uid_counts_objects_and_what_waits_for_it() {
         .unwrap();
     // One byte more than leaves room for an object.
     let waiting = OBJECT_BYTES + 1;
-    rig.state.waits(UID, 0, waiting);
+    rig.state.waits(UIDS[1], 0, waiting);
     let refused = rig.produce(session, ("b", Some("m")), &event(), never);
     assert_eq!(refused.unwrap_err().code, ErrorCode::QuotaExceeded);
-    rig.state.waits(UID, waiting, 0);
+    rig.state.waits(UIDS[1], waiting, 0);
     rig.produce(session, ("b", Some("m")), &event(), never)
         .unwrap();
-    assert_eq!(rig.state.room(UID), OBJECT_BYTES);
+    assert_eq!(rig.state.room(UIDS[1]), OBJECT_BYTES);
     assert!(rig.state.waiting.is_empty());
 }
 
@@ -291,4 +292,67 @@ fn consumer_that_comes_back_attached_is_told_nothing() {
     assert!(rig.relaying.is_empty());
     let shown = &rig.state.links[&registered.link].shown;
     assert_eq!(shown.state, DeliveryState::Bypass);
+}
+
+#[test]
+fn users_meet_by_name_only_where_they_are_partners() {
+    let mut rig = Rig::new(Quotas::default());
+    let never = ProducerSwitch::Never;
+    let [own, partner] = UIDS;
+    let device = rig.open_as(1, 0, own);
+    let hostile = rig.open_as(2, 0, STRANGER);
+    // First to come, with the names the others will use.
+    let squatted = rig
+        .consume(hostile, ("c", Some("l")), &event(), ConsumerTakes::OwnRead)
+        .unwrap();
+    let link = rig
+        .produce(device, ("p", Some("l")), &event(), never)
+        .unwrap();
+    assert_ne!(link, squatted);
+    let impostor = rig.produce(hostile, ("p", Some("l")), &event(), never);
+    assert_eq!(impostor.unwrap(), squatted);
+    let vmm = rig.open_as(3, 0, partner);
+    let met = rig.consume(vmm, ("c", Some("l")), &event(), ConsumerTakes::OwnRead);
+    assert_eq!(met.unwrap(), link);
+    rig.happen();
+    rig.check();
+    // Nobody withdraws what is another's.
+    let (side, name) = (Side::Producer, name("p"));
+    let unregister = Unregister { side, name };
+    rig.state.unregister(hostile, &unregister).unwrap();
+    assert!(rig.state.links[&link].producer.is_some());
+    let again = rig.state.unregister(hostile, &unregister);
+    assert_eq!(again.unwrap_err().code, ErrorCode::UnknownName);
+}
+
+#[test]
+fn users_that_hold_one_eventfd_meet_by_it() {
+    let mut rig = Rig::new(Quotas::default());
+    let device = rig.open_as(1, 0, UIDS[0]);
+    let other = rig.open_as(2, 0, STRANGER);
+    let shared = event();
+    let link = rig.produce(device, ("p", None), &shared, ProducerSwitch::Never);
+    let met = rig.consume(other, ("c", None), &shared, ConsumerTakes::OwnRead);
+    assert_eq!(met.unwrap(), link.unwrap());
+}
+
+#[test]
+fn consumer_that_is_evicted_leaves_its_link_and_lingers_no_more() {
+    let mut rig = Rig::new(Quotas::default());
+    // It would outlive its connection, and hold the relay up again.
+    let (device, hostile) = (rig.open(0, 0), rig.open(3, 50));
+    let link = rig
+        .produce(device, ("p", Some("l")), &event(), ProducerSwitch::Never)
+        .unwrap();
+    rig.consume(hostile, ("c", Some("l")), &event(), ConsumerTakes::OwnRead)
+        .unwrap();
+    rig.happen();
+    assert!(rig.relaying.contains(&link));
+    assert_eq!(rig.state.evict(link), Some(hostile));
+    rig.happen();
+    rig.check();
+    assert!(rig.state.links[&link].consumer.is_none());
+    rig.state.close(hostile, 0);
+    assert!(rig.state.lingering.is_empty());
+    assert_eq!(rig.state.evict(link), None);
 }

@@ -5,6 +5,7 @@ use irqbroker_protocol::Explanation;
 use irqbroker_protocol::LinkRow;
 use irqbroker_protocol::Links;
 use irqbroker_protocol::ListLinks;
+use irqbroker_protocol::MAX_MESSAGE;
 use irqbroker_protocol::Side;
 use irqbroker_protocol::State as DeliveryState;
 use irqbroker_protocol::WireError;
@@ -14,8 +15,12 @@ use super::link::Key;
 use super::link::Link;
 use super::session::State;
 
-/// Most rows of one answer: a row with the longest names and texts stays below 500 bytes.
+/// Most rows of one answer.
 pub(crate) const MOST_ROWS: usize = 96;
+
+/// Bytes that the rows of one answer have as JSON, with a comma each: a quarter of a KiB is left
+/// for what is around them. How long a row is depends on what is escaped in it.
+const ROW_BYTES: usize = MAX_MESSAGE - 256;
 
 /// Sums over everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,17 +35,21 @@ pub(crate) struct Totals {
 impl State {
     /// Some of the links.
     pub(crate) fn rows(&self, request: ListLinks) -> Links {
-        let mut rest = self.links.range(request.after.saturating_add(1)..);
-        let links: Vec<LinkRow> = rest
-            .by_ref()
-            .take(MOST_ROWS)
-            .map(|(_, link)| row(link))
-            .collect();
-        let more = rest.next().is_some();
-        Links {
-            next: links.last().map(|row| row.id).filter(|_| more),
-            links,
+        let mut links = Vec::new();
+        let mut room = ROW_BYTES;
+        for (_, link) in self.links.range(request.after.saturating_add(1)..) {
+            let row = row(link);
+            let left = room.checked_sub(encoded_bytes(&row) + 1);
+            let Some(left) = left.filter(|_| links.len() < MOST_ROWS) else {
+                return Links {
+                    next: links.last().map(|row: &LinkRow| row.id),
+                    links,
+                };
+            };
+            room = left;
+            links.push(row);
         }
+        Links { links, next: None }
     }
 
     /// All links, for metrics.
@@ -88,12 +97,17 @@ impl State {
     }
 }
 
+/// How long a row is as it travels; more than any message where it cannot be written.
+fn encoded_bytes(row: &LinkRow) -> usize {
+    serde_json::to_vec(row).map_or(MAX_MESSAGE, |bytes| bytes.len())
+}
+
 fn row(link: &Link) -> LinkRow {
     let side = |side| link.side(side).map(|(_, token)| token.id().0);
     LinkRow {
         id: link.id,
         link: match &link.key {
-            Key::Name(name) => Some(name.clone()),
+            Key::Name { name, .. } => Some(name.clone()),
             Key::Event(_) => None,
         },
         token: side(Side::Producer)

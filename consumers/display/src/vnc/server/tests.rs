@@ -1,11 +1,13 @@
 //! The server with real sockets: a library's viewer, and some that behave badly.
 
+mod crowd;
 mod library;
 mod rude;
 
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
@@ -13,6 +15,10 @@ use rustix::event::PollFlags;
 
 use super::*;
 use crate::fake::FakeDisplay;
+use crate::vnc::limits::VncLimits;
+
+/// Longer than any test.
+const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where nobody else listens.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -75,7 +81,20 @@ fn serve(mut server: VncServer, stop: &OwnedFd) -> VncServer {
 }
 
 fn without_password() -> VncOptions {
-    VncOptions::new(Security::None)
+    options(Security::None)
+}
+
+/// With limits that nobody here gets near, however slow the machine is.
+fn options(security: Security) -> VncOptions {
+    VncOptions {
+        limits: VncLimits {
+            handshake: FOREVER,
+            stall: FOREVER,
+            lockout: FOREVER,
+            ..VncLimits::default()
+        },
+        ..VncOptions::new(security)
+    }
 }
 
 /// A picture of 300 by 200 in which neighbours differ.

@@ -18,7 +18,7 @@ const SIZE: (u16, u16) = (100, 30);
 const FULL: u8 = 0;
 const INCREMENTAL: u8 = 1;
 
-fn terms(security: Option<Security>) -> Terms {
+fn terms(security: Security) -> Terms {
     Terms {
         security,
         challenge: [7; CHALLENGE],
@@ -53,7 +53,7 @@ fn answer(session: &mut Session, bytes: &[u8]) -> Result<Vec<u8>, (ProtocolError
 /// A session behind its handshake, and its ServerInit.
 fn running(screen: &Screen) -> (Session, Vec<u8>) {
     let mut out = Vec::new();
-    let mut session = Session::new(terms(Some(Security::None)), &mut out);
+    let mut session = Session::new(terms(Security::None), &mut out);
     assert_eq!(out, b"RFB 003.008\n");
     let handshake = answer(&mut session, b"RFB 003.008\n\x01\x01").unwrap();
     assert_eq!(handshake, [1, 1, 0, 0, 0, 0]);

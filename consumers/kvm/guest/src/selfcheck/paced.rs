@@ -181,8 +181,7 @@ impl Account {
             vector,
             delivered: 0,
             stamps: guest.counters().stamps(vector),
-            // No round is closed by time: each is marked.
-            ledger: Ledger::new(u64::MAX),
+            ledger: Ledger::new(),
         }
     }
 

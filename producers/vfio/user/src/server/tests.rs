@@ -1,5 +1,6 @@
 //! Served step by step on the test's own thread, so that nothing is left to chance.
 
+mod crowd;
 mod rig;
 mod vfio_user_crate;
 

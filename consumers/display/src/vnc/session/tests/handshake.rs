@@ -4,8 +4,12 @@ use super::*;
 use crate::vnc::password::Password;
 
 /// What viewers of this version and the same words are answered.
-fn offered(version: &str, security: Option<Security>) -> Result<Vec<u8>, (ProtocolError, Vec<u8>)> {
-    let mut session = Session::new(terms(security), &mut Vec::new());
+fn offered(
+    version: &str,
+    refusal: Option<ProtocolError>,
+) -> Result<Vec<u8>, (ProtocolError, Vec<u8>)> {
+    let mut session = Session::new(terms(Security::None), &mut Vec::new());
+    session.set_refusal(refusal);
     answer(&mut session, version.as_bytes())
 }
 
@@ -17,7 +21,7 @@ fn secret() -> Security {
 fn password_lets_in_who_knows_it_and_tells_who_does_not() {
     let password = Password::new("secret").unwrap();
     let session = || {
-        let terms = terms(Some(Security::Password(password.clone())));
+        let terms = terms(Security::Password(password.clone()));
         let mut session = Session::new(terms, &mut Vec::new());
         let challenge = answer(&mut session, b"RFB 003.008\n\x02").unwrap();
         assert_eq!(challenge, [&[1, 2][..], &[7; CHALLENGE]].concat());
@@ -35,12 +39,13 @@ fn password_lets_in_who_knows_it_and_tells_who_does_not() {
 
 #[test]
 fn who_chooses_another_security_or_comes_while_locked_out_is_told() {
-    let mut session = Session::new(terms(Some(Security::None)), &mut Vec::new());
+    let mut session = Session::new(terms(Security::None), &mut Vec::new());
     let (error, out) = answer(&mut session, b"RFB 003.008\n\x02").unwrap_err();
     assert_eq!(error, ProtocolError::Security { wanted: 2 });
     assert_eq!(out[..6], [1, 1, 0, 0, 0, 1]);
 
-    let mut locked = Session::new(terms(None), &mut Vec::new());
+    let mut locked = Session::new(terms(Security::None), &mut Vec::new());
+    locked.set_refusal(Some(ProtocolError::LockedOut));
     let (error, out) = answer(&mut locked, b"RFB 003.008\n").unwrap_err();
     assert_eq!(error, ProtocolError::LockedOut);
     assert_eq!(out[0], 0);
@@ -54,14 +59,11 @@ fn versions_are_spoken_as_3_3_3_7_or_3_8_and_anything_else_is_none() {
         "RFB 003.889\n",
         "RFB 004.001\n",
     ] {
-        assert_eq!(offered(version, Some(Security::None)).unwrap(), [1, 1]);
+        assert_eq!(offered(version, None).unwrap(), [1, 1]);
     }
     // Some said 3.4 or 3.5 and spoke 3.3.
     for version in ["RFB 003.003\n", "RFB 003.005\n", "RFB 003.006\n"] {
-        assert_eq!(
-            offered(version, Some(Security::None)).unwrap(),
-            [0, 0, 0, 1]
-        );
+        assert_eq!(offered(version, None).unwrap(), [0, 0, 0, 1]);
     }
     for version in [
         "GET / HTTP/1",
@@ -69,7 +71,7 @@ fn versions_are_spoken_as_3_3_3_7_or_3_8_and_anything_else_is_none() {
         "RFB 002.008\n",
         "RFB 003x008\n",
     ] {
-        let (error, out) = offered(version, Some(Security::None)).unwrap_err();
+        let (error, out) = offered(version, None).unwrap_err();
         assert_eq!((error, out.len()), (ProtocolError::Version, 0));
     }
 }
@@ -83,7 +85,7 @@ fn viewer_of_each_version_comes_to_its_picture() {
         ("RFB 003.007\n", &[1], &[1, 1]),
         ("RFB 003.008\n", &[1], &[1, 1, 0, 0, 0, 0]),
     ] {
-        let mut session = Session::new(terms(Some(Security::None)), &mut Vec::new());
+        let mut session = Session::new(terms(Security::None), &mut Vec::new());
         let mut bytes = [version.as_bytes(), choice].concat();
         // Byte by byte, then ClientInit.
         bytes.push(1);
@@ -110,7 +112,7 @@ fn password_is_asked_for_in_each_version_and_the_older_ones_are_told_no_reason()
         ("RFB 003.008\n", &[2], &[1, 2], why),
     ] {
         let session = || {
-            let mut session = Session::new(terms(Some(secret())), &mut Vec::new());
+            let mut session = Session::new(terms(secret()), &mut Vec::new());
             let out = answer(&mut session, &[version.as_bytes(), choice].concat()).unwrap();
             assert_eq!(out, [asked, challenge].concat(), "{version}");
             session
@@ -134,15 +136,44 @@ fn viewer_that_is_locked_out_is_told_so_in_the_words_of_its_version() {
         ("RFB 003.007\n", &[0]),
         ("RFB 003.008\n", &[0]),
     ] {
-        let (error, out) = offered(version, None).unwrap_err();
+        let (error, out) = offered(version, Some(ProtocolError::LockedOut)).unwrap_err();
         assert_eq!(error, ProtocolError::LockedOut);
         assert_eq!(out, [none, &len, &text[4..]].concat(), "{version}");
     }
 }
 
 #[test]
+fn password_is_not_looked_at_if_others_failed_since_it_was_asked_for() {
+    let right = crate::vnc::testing::response("secret", [7; CHALLENGE]);
+    let mut session = Session::new(terms(secret()), &mut Vec::new());
+    answer(&mut session, b"RFB 003.008\n\x02").unwrap();
+
+    session.set_refusal(Some(ProtocolError::LockedOut));
+    let (error, out) = answer(&mut session, &right).unwrap_err();
+
+    assert_eq!(error, ProtocolError::LockedOut);
+    assert_eq!(out[..4], [0, 0, 0, 1]);
+    assert!(out.ends_with(error.to_string().as_bytes()));
+}
+
+#[test]
+fn viewer_that_is_let_in_is_turned_away_if_the_last_place_was_taken_meanwhile() {
+    let session = |refusal| {
+        let mut session = Session::new(terms(Security::None), &mut Vec::new());
+        answer(&mut session, b"RFB 003.008\n\x01").unwrap();
+        session.set_refusal(Some(refusal));
+        let answered = answer(&mut session, &[1]);
+        (answered, session.is_running())
+    };
+    let full = ProtocolError::Full;
+    assert_eq!(session(full), (Err((full, Vec::new())), false));
+    // Passwords that others got wrong do not concern who was let in.
+    assert_eq!(session(ProtocolError::LockedOut), (Ok(Vec::new()), true));
+}
+
+#[test]
 fn viewer_of_3_7_that_chooses_what_was_not_offered_is_told_no_reason() {
-    let (error, out) = offered("RFB 003.007\n\x02", Some(Security::None)).unwrap_err();
+    let (error, out) = offered("RFB 003.007\n\x02", None).unwrap_err();
     assert_eq!(error, ProtocolError::Security { wanted: 2 });
     assert_eq!(out, [1, 1, 0, 0, 0, 1]);
 }

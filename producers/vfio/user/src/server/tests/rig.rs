@@ -54,13 +54,17 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    pub(super) fn with_limits(limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("device.sock");
         let device = device();
         let space = Arc::new(RecordedSpace::default());
         let options = ServerOptions {
+            limits,
             dma_space: Some(Arc::clone(&space) as _),
-            ..ServerOptions::default()
         };
         let server = Server::bind(&path, Arc::clone(&device) as _, options).expect("a server");
         Self {
