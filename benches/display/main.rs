@@ -24,13 +24,13 @@
 //!
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 
+mod seen;
+mod viewer;
+
 use std::error::Error;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
-use std::io::Read;
-use std::io::Write;
 use std::net::SocketAddr;
-use std::net::TcpStream;
 use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -67,6 +67,10 @@ use rustix::time::ClockId;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::seen::Seen;
+use crate::seen::report;
+use crate::viewer::viewer;
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 const HEAD: HeadId = HeadId(0);
@@ -93,88 +97,6 @@ const PICTURE: usize = 1280 * 800 * 4;
 const PICTURES: [u8; 3] = [0x3c, 0x5a, 0xa5];
 /// The vector of head 0's flips.
 const FLIP_VECTOR: u32 = 1;
-
-/// What one way of looking did in a round.
-#[derive(Default)]
-struct Seen {
-    wakeups: u64,
-    changes: u64,
-    /// Changes after the first one, and the head's flips since then.
-    taken: u64,
-    flips: u64,
-    /// From the vblank, nanoseconds.
-    latencies: Vec<u64>,
-    /// Until the thread that looks was running.
-    woken: Vec<u64>,
-}
-
-impl Seen {
-    /// A new picture, now; whoever looks was running at `woken`.
-    fn changed(&mut self, vblank: MonotonicTime, woken: Option<MonotonicTime>) {
-        let nanos = |time: MonotonicTime| {
-            let late = time.saturating_since(vblank).as_nanos();
-            u64::try_from(late).unwrap_or(u64::MAX)
-        };
-        self.changes += 1;
-        self.latencies.push(nanos(MonotonicTime::now()));
-        self.woken.extend(woken.map(nanos));
-    }
-}
-
-/// A percentile in microseconds.
-fn percentile(nanos: &[u64], percent: usize) -> Option<f64> {
-    let mut sorted = nanos.to_vec();
-    sorted.sort_unstable();
-    let at = (sorted.len() * percent / 100).min(sorted.len().max(1) - 1);
-    sorted.get(at).map(|&nanos| float(nanos) / 1e3)
-}
-
-/// The median of the ratios of rounds' medians to those of another way.
-fn ratio(rounds: &[Seen], others: &[Seen]) -> Option<f64> {
-    let median = |seen: &Seen| percentile(&seen.latencies, 50);
-    let pairs = rounds.iter().zip(others);
-    let mut ratios: Vec<f64> = pairs
-        .filter_map(|(own, other)| Some(median(own)? / median(other)?))
-        .collect();
-    ratios.sort_by(f64::total_cmp);
-    ratios.get(ratios.len() / 2).copied()
-}
-
-/// One way in all rounds, beside those of all ways.
-fn report(rounds: &[Seen], all: &[Vec<Seen>], length: Duration) -> Value {
-    let join = |of: fn(&Seen) -> &Vec<u64>| rounds.iter().flat_map(of).copied().collect();
-    let latencies: Vec<u64> = join(|seen| &seen.latencies);
-    let woken: Vec<u64> = join(|seen| &seen.woken);
-    let fetch = |seen: &Seen| -> Vec<u64> {
-        let both = seen.latencies.iter().zip(&seen.woken);
-        both.map(|(all, woken)| all - woken).collect()
-    };
-    let fetches: Vec<u64> = rounds.iter().flat_map(fetch).collect();
-    let p99 = |seen: &Seen| percentile(&seen.latencies, 99);
-    let seen_something = rounds.iter().filter_map(|seen| Some((p99(seen)?, seen)));
-    let best = seen_something.min_by(|(one, _), (other, _)| one.total_cmp(other));
-    let best = best.map(|(_, seen)| seen);
-    let median = |seen: &Seen| percentile(&seen.latencies, 50);
-    let total = length.as_secs_f64() * float(rounds.len() as u64);
-    let rate = |of: fn(&Seen) -> u64| float(rounds.iter().map(of).sum()) / total;
-    json!({
-        "wakeups_per_second": rate(|seen| seen.wakeups),
-        "changes_per_second": rate(|seen| seen.changes),
-        "latency_p50_us": percentile(&latencies, 50),
-        "latency_p99_us": percentile(&latencies, 99),
-        "woken_p50_us": percentile(&woken, 50),
-        "woken_p99_us": percentile(&woken, 99),
-        "fetch_p50_us": percentile(&fetches, 50),
-        "fetch_p99_us": percentile(&fetches, 99),
-        "best_p50_us": best.and_then(median),
-        "best_p99_us": best.and_then(p99),
-        "best_fetch_p99_us": best.and_then(|seen| percentile(&fetch(seen), 99)),
-        "taken": rounds.iter().map(|seen| seen.taken).sum::<u64>(),
-        "flips": rounds.iter().map(|seen| seen.flips).sum::<u64>(),
-        "ratio_to_poller": ratio(rounds, &all[POLLER]),
-        "ratio_to_floor": ratio(rounds, &all[FLOOR]),
-    })
-}
 
 /// The vblank that the head had last.
 fn last_vblank(head: &Head) -> MonotonicTime {
@@ -271,85 +193,6 @@ fn poller(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
     Ok(seen)
 }
 
-/// A viewer of raw pixels, which asks for more when it has read what came.
-struct Viewer {
-    socket: TcpStream,
-    size: [u8; 4],
-    bytes: Vec<u8>,
-}
-
-impl Viewer {
-    fn connect(address: SocketAddr) -> Result<Self, Failure> {
-        let mut socket = TcpStream::connect(address)?;
-        socket.write_all(b"RFB 003.008\n\x01\x01")?;
-        // Version, one security type, that all is well; then size, format and a name of 9 bytes.
-        let mut handshake = [0; 12 + 2 + 4 + 24 + 9];
-        socket.read_exact(&mut handshake)?;
-        let mut size = [0; 4];
-        size.copy_from_slice(&handshake[18..22]);
-        Ok(Self {
-            socket,
-            size,
-            bytes: Vec::new(),
-        })
-    }
-
-    fn ask(&mut self, incremental: u8) -> Result<(), Failure> {
-        let mut request = vec![3, incremental, 0, 0, 0, 0];
-        request.extend(self.size);
-        Ok(self.socket.write_all(&request)?)
-    }
-
-    /// Reads an update; none if there is none for a while.
-    fn read(&mut self) -> Result<Option<()>, Failure> {
-        self.socket.set_read_timeout(Some(CHECK))?;
-        let mut header = [0; 4];
-        match self.socket.read(&mut header[..1]) {
-            Ok(1) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(None),
-            Ok(_) => return Err("the server has closed".into()),
-            Err(error) => return Err(error.into()),
-        }
-        self.socket.set_read_timeout(None)?;
-        self.socket.read_exact(&mut header[1..])?;
-        for _ in 0..u16::from_be_bytes([header[2], header[3]]) {
-            let mut rect = [0; 12];
-            self.socket.read_exact(&mut rect)?;
-            let side = |at: usize| usize::from(u16::from_be_bytes([rect[at], rect[at + 1]]));
-            self.bytes.resize(side(4) * side(6) * 4, 0);
-            self.socket.read_exact(&mut self.bytes)?;
-        }
-        Ok(Some(()))
-    }
-
-    fn watch(&mut self, head: &Head, length: Duration) -> Result<Seen, Failure> {
-        let mut seen = Seen::default();
-        let end = Instant::now() + length;
-        while Instant::now() < end {
-            if self.read()?.is_some() {
-                seen.wakeups += 1;
-                seen.changed(last_vblank(head), None);
-                self.ask(1)?;
-            }
-        }
-        Ok(seen)
-    }
-}
-
-/// A viewer that comes and goes, so that the server looks at nothing in other rounds.
-fn viewer(
-    address: SocketAddr,
-    device: &Arc<VgpuDevice>,
-    length: Duration,
-) -> Result<Seen, Failure> {
-    let head = device.instance().head(HEAD).ok_or("no head")?;
-    let mut viewer = Viewer::connect(address)?;
-    viewer.ask(0)?;
-    while viewer.read()?.is_none() {}
-    viewer.ask(1)?;
-    viewer.watch(head, length)
-}
-
 /// Writes an eventfd at each of the times, as exactly as a thread can be woken.
 fn tick(times: impl Iterator<Item = MonotonicTime>, event: &OwnedFd) -> Result<(), Failure> {
     rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
@@ -425,13 +268,6 @@ fn phase(
     }
     let way = |&place: &usize| (WAYS[place].to_owned(), report(&all[place], &all, length));
     Ok(Value::Object(ways.iter().map(way).collect()))
-}
-
-fn float(number: u64) -> f64 {
-    // Counts and times of a run are far below 2^32 units of what is lost.
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let float = number as f64;
-    float
 }
 
 fn main() -> Result<(), Failure> {
