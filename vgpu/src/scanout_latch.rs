@@ -28,6 +28,17 @@ impl ScanoutLatch {
         }
     }
 
+    /// Where the picture is that is shown while a page flip waits; none while none does.
+    pub(crate) fn held(&self) -> Option<u64> {
+        let shown = self.shown.filter(|_| self.shown != self.committed)?;
+        Some(shown.offset)
+    }
+
+    /// Until the next vblank the picture at `offset` is shown, of which what was committed is a page flip.
+    pub(crate) fn hold(&mut self, offset: u64) {
+        self.shown = self.committed.map(|after| Scanout { offset, ..after });
+    }
+
     /// What was committed is shown from now on.
     pub(crate) const fn vblank(&mut self) {
         self.shown = self.committed;

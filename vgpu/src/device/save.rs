@@ -36,6 +36,7 @@ use crate::saved::SavedHead;
 use crate::saved::SavedPart;
 use crate::saved::SavedType;
 use crate::saved::SavedVgpu;
+use crate::scanout::Scanout;
 
 /// A saved device that has been found sound, all but its VRAM.
 struct Sound {
@@ -50,6 +51,7 @@ struct SoundHead {
     refresh: Refresh,
     since_vblank: u64,
     events: SavedEvents,
+    shown_offset: Option<u64>,
     guest_listens: [bool; HeadEvent::COUNT],
     monitor: Monitor,
     edid: EdidRegion,
@@ -75,6 +77,7 @@ impl State {
                         u64::MAX
                     },
                     events: head.events.save(),
+                    shown_offset: head.held_picture(),
                     guest_listens: HeadEvent::ALL.map(listens).to_vec(),
                     monitor: head.monitor,
                     edid,
@@ -103,9 +106,16 @@ impl State {
         let sub_indexes = self.heads.len() * HeadEvent::COUNT;
         sound(saved.display.len() == sub_indexes, SavedPart::Masks)?;
         sound(saved.heads.len() == self.heads.len(), SavedPart::Head)?;
-        let heads = saved.heads.into_iter().zip(&self.heads);
-        let heads = heads.map(|(saved, here)| {
+        let vram = saved.vgpu.vram();
+        let heads = (0..).zip(saved.heads.into_iter().zip(&self.heads));
+        let heads = heads.map(|(place, (saved, here))| {
             sound(saved.events.is_sound(), SavedPart::Head)?;
+            let committed = registers.shown(head_id(place));
+            let is_there = |offset| {
+                let held = committed.map(|after| Scanout { offset, ..after });
+                held.is_some_and(|held| held.within(vram).is_some())
+            };
+            sound(saved.shown_offset.is_none_or(is_there), SavedPart::Head)?;
             let mut edid = here.edid.clone();
             let known = edid.restore(&saved.edid, saved.edid_size);
             // A monitor that is plugged in has an EDID.
@@ -116,17 +126,19 @@ impl State {
                 refresh: saved.refresh().ok_or(SavedPart::Head)?,
                 since_vblank: saved.since_vblank,
                 events: saved.events,
+                shown_offset: saved.shown_offset,
                 guest_listens: listens.map_err(|_| SavedPart::Head)?,
                 monitor: saved.monitor,
                 edid,
             })
         });
+        let heads = heads.collect::<Result<_, _>>()?;
         Ok(Sound {
             config,
             table,
             registers,
             display: saved.display,
-            heads: heads.collect::<Result<_, _>>()?,
+            heads,
         })
     }
 
@@ -188,8 +200,7 @@ impl State {
         self.forget_alarm(place);
         self.show_edid(place);
         self.show(head_id(place));
-        // The file has no room for two: a flip that waits is told at its vblank and shown before.
-        self.heads[place].show_committed();
+        self.heads[place].take_up_pictures(saved.shown_offset);
         self.sync_vectors(place);
     }
 }

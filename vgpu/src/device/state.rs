@@ -361,9 +361,17 @@ impl HeadState {
         }
     }
 
-    /// What was committed is shown, whether or not there was a vblank since.
-    pub(crate) const fn show_committed(&mut self) {
+    /// Where the picture is that is shown while a page flip waits for its vblank.
+    pub(crate) fn held_picture(&self) -> Option<u64> {
+        self.latch.held()
+    }
+
+    /// What was committed is shown, unless the picture at `held` is until the next vblank.
+    pub(crate) fn take_up_pictures(&mut self, held: Option<u64>) {
         self.latch.vblank();
+        if let Some(offset) = held {
+            self.latch.hold(offset);
+        }
     }
 }
 

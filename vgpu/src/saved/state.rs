@@ -48,6 +48,9 @@ pub(crate) struct SavedHead {
     /// Nanoseconds since the vblank of the frame counter.
     pub(crate) since_vblank: u64,
     pub(crate) events: SavedEvents,
+    /// Where the picture is in the VRAM that is shown until the next vblank, if a page flip waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shown_offset: Option<u64>,
     /// By event: whether the guest's vector listened.
     pub(crate) guest_listens: Vec<bool>,
     pub(crate) monitor: Monitor,

@@ -139,6 +139,19 @@ fn commit_that_waits_for_its_vblank_is_a_flip_after_the_move() {
 }
 
 #[test]
+fn picture_before_a_commit_is_shown_until_its_vblank_wherever_that_comes() {
+    let (mut from, mut to) = (Bed::new(), Bed::new());
+    from.set_mode();
+    from.frame();
+    let before = from.device.scanout(HEAD);
+    from.commit(800);
+    moved(&from, &to);
+    assert_eq!(to.device.scanout(HEAD), before);
+    to.frame();
+    assert_ne!(to.device.scanout(HEAD), before);
+}
+
+#[test]
 fn guest_is_interrupted_for_what_its_vector_was_not_told() {
     let (from, to) = (Bed::new(), Bed::new());
     let vector = new_event();
@@ -275,6 +288,11 @@ fn states_that_no_device_can_have_are_refused_and_change_nothing() {
         (
             "\"told_display\":[0",
             "\"told_display\":[9",
+            SavedPart::Head,
+        ),
+        (
+            "\"guest_listens\":[false,",
+            "\"shown_offset\":99437184,\"guest_listens\":[false,",
             SavedPart::Head,
         ),
         (
