@@ -21,6 +21,7 @@ use libtest_mimic::Trial;
 
 use crate::need::Need;
 use crate::need::story;
+use crate::ticker::Ticker;
 
 /// Flips of the paced story: half a second of them.
 const FLIPS: u64 = 30;
@@ -116,17 +117,17 @@ fn still() -> anyhow::Result<()> {
         }
     }
     let before = display.counters();
-    let poller = std::thread::spawn(|| {
-        let end = Instant::now() + STILL;
-        let mut wakeups = 0u64;
+    let poller = std::thread::spawn(|| -> anyhow::Result<u64> {
+        let (end, timer) = (Instant::now() + STILL, Ticker::every(POLL)?);
+        let mut wakeups = 0;
         while Instant::now() < end {
-            std::thread::sleep(POLL);
+            timer.wait()?;
             wakeups += 1;
         }
-        wakeups
+        Ok(wakeups)
     });
     display.service(Wait::For(STILL))?;
-    let polled = poller.join().map_err(|_| anyhow::anyhow!("the poller"))?;
+    let polled = poller.join().map_err(|_| anyhow::anyhow!("the poller"))??;
     ensure!(display.counters() == before, "{:?}", display.counters());
     // 66 where nothing is late.
     ensure!(polled > 0, "the poller did not look");

@@ -30,13 +30,12 @@ use rustix::process::setrlimit;
 
 use crate::need::Need;
 use crate::need::story;
+use crate::ticker::Ticker;
 
 /// How long nothing is to happen.
 const QUIET: Duration = Duration::from_secs(10);
 /// One guest commits so often meanwhile.
 const COMMIT: Duration = Duration::from_millis(16);
-/// Frames at 60 Hz: what was committed before is shown by then.
-const FRAMES: Duration = Duration::from_millis(50);
 /// Longer than anything takes here: it ends a story that hangs.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 60,
@@ -92,14 +91,13 @@ fn idle(instances: usize) -> anyhow::Result<()> {
     let first = devices.first().context("no device")?;
     let frame = || first.instance().heads().first().map(|head| head.frame());
     let (before, frames, start) = (parent.scheduler().counters(), frame(), Instant::now());
-    let mut next = start;
+    let pace = Ticker::every(COMMIT)?;
     while start.elapsed() < QUIET {
         for device in devices.iter().step_by(2) {
             device.region_write(RegionIndex::BAR2, 0x512, &0u16.to_le_bytes())?;
         }
-        next += COMMIT;
-        // The guests' own time: what is counted is what the scheduler does meanwhile.
-        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        // What is counted is what the scheduler does meanwhile.
+        pace.wait()?;
     }
     let after = parent.scheduler().counters();
     ensure!(
@@ -135,32 +133,45 @@ fn listened_to(instances: usize) -> anyhow::Result<()> {
     let devices = (0..instances)
         .map(|_| Ok(parent.create_device(&small, None)?))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    devices.iter().try_for_each(|device| show(device))?;
-    // What was committed has been shown when the first listener comes.
-    std::thread::sleep(FRAMES);
     let flips = devices.iter().map(|device| bind_flips(device));
     let flips = flips.collect::<anyhow::Result<Vec<_>>>()?;
     let _vblanks = parent.scheduler().spawn()?;
+    devices.iter().try_for_each(|device| show(device))?;
+    // Every listener is told once that the first picture is shown.
+    flips.iter().try_for_each(flip_comes)?;
     let before = parent.scheduler().counters();
 
-    std::thread::sleep(QUIET);
+    let mut fds: Vec<_> = flips
+        .iter()
+        .map(|event| PollFd::new(event, PollFlags::IN))
+        .collect();
+    let (end, mut told) = (Instant::now() + QUIET, 0);
+    while told == 0 && Instant::now() < end {
+        let left = Timespec::try_from(end.saturating_duration_since(Instant::now()))?;
+        told = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&left)))?;
+    }
 
     let after = parent.scheduler().counters();
     ensure!(
         after == before,
         "{before:?} before ten quiet seconds, {after:?} after"
     );
-    let told = |event: &OwnedFd| rustix::io::read(event, &mut [0; 8]).is_ok();
-    ensure!(!flips.iter().any(told), "a flip without a commit");
+    ensure!(told == 0, "{told} flips without a commit");
     // They did listen: the flip of each is told once there is one.
     for device in &devices {
         device.region_write(RegionIndex::BAR2, 0x512, &1u16.to_le_bytes())?;
     }
-    for event in &flips {
-        let mut fds = [PollFd::new(event, PollFlags::IN)];
-        // A signal would end the story: none is sent here.
-        let ready = rustix::event::poll(&mut fds, Some(&PATIENCE))?;
-        ensure!(ready == 1, "a flip that nobody is told of");
-    }
+    flips.iter().try_for_each(flip_comes)
+}
+
+/// Waits for a flip, and takes it.
+fn flip_comes(event: &OwnedFd) -> anyhow::Result<()> {
+    let mut fds = [PollFd::new(event, PollFlags::IN)];
+    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&PATIENCE)))?;
+    ensure!(ready == 1, "a flip that nobody is told of");
+    let mut told = [0; 8];
+    rustix::io::read(event, &mut told)?;
+    let told = u64::from_ne_bytes(told);
+    ensure!(told == 1, "a flip that is told {told} times");
     Ok(())
 }

@@ -25,7 +25,6 @@ pub(crate) fn stories() -> Vec<Trial> {
             Need::Nothing,
             probe,
         ),
-        story("usage_errors_are_one_line", Need::Nothing, usage),
     ]
 }
 
@@ -60,29 +59,5 @@ fn probe() -> anyhow::Result<()> {
     // Without a slash it could be the name of anything.
     let bare = run(&["vfio", "probe", "none.sock"])?;
     ensure!(bare.stderr.contains("./vgpu.sock"), "{bare:?}");
-    Ok(())
-}
-
-fn usage() -> anyhow::Result<()> {
-    for (arguments, text) in [
-        (vec!["vgpu", "serve"], "--socket <PATH>"),
-        (vec!["vgpu", "serve", "--sockt", "x"], "'--socket'"),
-        (vec!["demo", "--heads", "0"], "1 to 16 heads"),
-        (vec!["vfio", "probe", "none.sock"], "is no device"),
-        (vec!["vgpuu"], "vgpuu"),
-    ] {
-        let answer = run(&arguments)?;
-        // That of a usage error, by the convention of shells.
-        ensure!(answer.code == Some(2), "{answer:?}");
-        ensure!(answer.stdout.is_empty(), "{answer:?}");
-        let line = answer.stderr.strip_suffix('\n').unwrap_or_default();
-        ensure!(line.starts_with("irqbroker: "), "{answer:?}");
-        ensure!(!line.contains('\n'), "{answer:?}");
-        ensure!(line.contains(text), "no {text}: {line}");
-    }
-    // Help is help, and as long as it is.
-    let help = run(&["vgpu", "--help"])?;
-    ensure!(help.code == Some(0) && help.stderr.is_empty(), "{help:?}");
-    ensure!(help.stdout.lines().count() > 1, "{help:?}");
     Ok(())
 }

@@ -85,22 +85,34 @@ fn top_ends() -> anyhow::Result<()> {
 }
 
 fn usage() -> anyhow::Result<()> {
-    let commands: [&[&str]; 5] = [
-        &["links", "--stat"],
-        &["links", "--state", "none"],
-        &["explain"],
-        &["vgpu", "create", "--type", "huge"],
-        &["sevre"],
+    let commands: [(&[&str], &str); 10] = [
+        (&["links", "--stat"], "'--stat'"),
+        (&["links", "--state", "none"], "'none'"),
+        (&["explain"], "<LINK>"),
+        (&["vgpu", "create", "--type", "huge"], "'huge'"),
+        (&["sevre"], "'sevre'"),
+        (&["vgpu", "serve"], "--socket <PATH>"),
+        (&["vgpu", "serve", "--sockt", "x"], "'--socket'"),
+        (&["demo", "--heads", "0"], "1 to 16 heads"),
+        (&["vfio", "probe", "none.sock"], "is no device"),
+        (&["vgpuu"], "vgpuu"),
     ];
-    for command in commands {
+    for (command, text) in commands {
         let answer = ended(irqbroker().args(command))?;
+        // That of a usage error, by the convention of shells.
         ensure!(answer.code == Some(2), "{answer:?}");
         ensure!(answer.stdout.is_empty(), "{answer:?}");
         ensure!(answer.stderr.starts_with("irqbroker: "), "{answer:?}");
         ensure!(answer.stderr.lines().count() == 1, "{answer:?}");
+        ensure!(answer.stderr.contains(text), "no {text}: {answer:?}");
     }
-    let help = ended(irqbroker().args(["links", "--help"]))?;
-    ensure!(help.code == Some(0) && help.stderr.is_empty(), "{help:?}");
-    ensure!(help.stdout.contains("Usage: irqbroker links"), "{help:?}");
+    for (command, text) in [
+        (["links", "--help"], "Usage: irqbroker links"),
+        (["vgpu", "--help"], "Usage: irqbroker vgpu"),
+    ] {
+        let help = ended(irqbroker().args(command))?;
+        ensure!(help.code == Some(0) && help.stderr.is_empty(), "{help:?}");
+        ensure!(help.stdout.contains(text), "{help:?}");
+    }
     Ok(())
 }

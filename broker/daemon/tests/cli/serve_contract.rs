@@ -83,6 +83,14 @@ fn attaching() -> anyhow::Result<RegisterConsumer> {
     consumer(LINK, ConsumerTakes::Attach)
 }
 
+/// A producer of one eventfd and a consumer of another, which attaches.
+fn register_pair(client: &mut Client, source: &OwnedFd, sink: &OwnedFd) -> anyhow::Result<()> {
+    let produce = Request::RegisterProducer(producer(LINK)?);
+    ask(client, &produce, &[source])?;
+    ask(client, &Request::RegisterConsumer(attaching()?), &[sink])?;
+    Ok(())
+}
+
 fn done(state: State) -> Outcome {
     let reason = Reason::new(ReasonCode::Best, "bound");
     Outcome::Done { state, reason }
@@ -107,13 +115,7 @@ fn fds() -> anyhow::Result<()> {
         let status: irqbroker_protocol::Status = client.ask(&Request::Status)?;
         Ok((status.fds, daemon.open_fds()? - empty))
     };
-    let produce = Request::RegisterProducer(producer(LINK)?);
-    ask(&mut client, &produce, &[&source])?;
-    ask(
-        &mut client,
-        &Request::RegisterConsumer(attaching()?),
-        &[&sink],
-    )?;
+    register_pair(&mut client, &source, &sink)?;
     answer(&mut client, done(State::Bypass))?;
     let both = counted(&daemon, &mut client)?;
     ensure!(both == (2, 2), "{both:?}");
@@ -130,7 +132,11 @@ fn fds() -> anyhow::Result<()> {
         &Request::RegisterConsumer(attached),
         &[&sink, &source],
     )?;
-    ask(&mut client, &produce, &[&source])?;
+    ask(
+        &mut client,
+        &Request::RegisterProducer(producer(LINK)?),
+        &[&source],
+    )?;
     let both = counted(&daemon, &mut client)?;
     ensure!(both == (2, 2), "{both:?} after the death of the daemon");
     Ok(())
@@ -304,13 +310,7 @@ fn held() -> anyhow::Result<()> {
     let daemon = Daemon::start("waits.sock")?;
     let mut client = daemon.client()?;
     let (source, sink) = (eventfd()?, eventfd()?);
-    let produce = Request::RegisterProducer(producer(LINK)?);
-    ask(&mut client, &produce, &[&source])?;
-    ask(
-        &mut client,
-        &Request::RegisterConsumer(attaching()?),
-        &[&sink],
-    )?;
+    register_pair(&mut client, &source, &sink)?;
     signal(&source)?;
     let link = LINK.to_owned();
     let path = PathPolicy::Relay;
