@@ -11,6 +11,8 @@
 //! [`Display`] does so whenever the device's display interrupt says that there is something new to see,
 //! and a [`VncServer`] shows that to viewers. Nothing of what a device or a viewer tells is trusted.
 //!
+//! A [`Monitor`] says how large the picture is best: it changes the EDID that the device's guest reads.
+//!
 //! No timer decides when to look, no thread is started: an embedder polls
 //! [`Display::poll_fd`] or [`VncServer::poll_fd`] and calls `service`. What the events mean is said
 //! in `design/display-irq.md`, what a viewer is sent in `design/display.md`.
@@ -21,12 +23,16 @@ mod display;
 mod display_error;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_edid;
 mod fetch;
 mod frame;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzz;
 mod mapping_fd;
+mod monitor;
+mod monitor_error;
 mod picture;
 mod pixels;
 mod plan;
@@ -51,6 +57,10 @@ pub use display::PictureChange;
 pub use display_error::OpenError;
 pub use display_error::WaitError;
 pub use frame::Frame;
+pub use monitor::Monitor;
+pub use monitor::Preference;
+pub use monitor_error::FindMonitorError;
+pub use monitor_error::PreferError;
 pub use picture::DecodeError;
 pub use picture::EncodeError;
 pub use picture::Picture;
@@ -67,6 +77,7 @@ pub use vnc::Exposure;
 pub use vnc::Password;
 pub use vnc::PasswordError;
 pub use vnc::ProtocolError;
+pub use vnc::Resize;
 pub use vnc::Security;
 pub use vnc::ServiceError;
 pub use vnc::VncCounters;

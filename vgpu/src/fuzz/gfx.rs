@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::DmabufId;
+use irqbroker_vfio_abi::Edid;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::GfxEdid;
 use irqbroker_vfio_abi::GfxPlaneInfo;
@@ -13,7 +14,6 @@ use irqbroker_vfio_abi::LinkState;
 use irqbroker_vfio_abi::RegionIndex;
 
 use crate::device::VgpuDevice;
-use crate::edid::Edid;
 use crate::fuzz::Bed;
 use crate::fuzz::HEADS;
 use crate::fuzz::Operation;

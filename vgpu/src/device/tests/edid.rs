@@ -1,13 +1,13 @@
 //! Another monitor, by the EDID region as a VMM's display does it, and what the guest finds.
 
 use super::*;
+use irqbroker_vfio_abi::Edid;
 use irqbroker_vfio_abi::GfxEdid;
 use irqbroker_vfio_abi::LinkState;
+use irqbroker_vfio_abi::Mode;
+use irqbroker_vfio_abi::MonitorDescription;
 use irqbroker_vfio_abi::RegionType;
 
-use crate::edid::Edid;
-use crate::edid::Mode;
-use crate::edid::MonitorDescription;
 use crate::refresh::Refresh;
 use crate::registers::Monitor;
 

@@ -16,6 +16,7 @@ use rustix::event::PollFlags;
 use super::*;
 use crate::fake::FakeDisplay;
 use crate::vnc::limits::VncLimits;
+use crate::vnc::password;
 
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
