@@ -35,7 +35,12 @@ pub fn gfx(input: &[u8]) {
         let bed = bed.as_ref().expect("memory and eventfds");
         let views: Vec<_> = (0..HEADS)
             .filter_map(|head| u8::try_from(head).ok())
-            .map(|head| bed.device.head_view(HeadId(head)).expect("a head"))
+            .map(|head| {
+                bed.device
+                    .head_view(HeadId(head))
+                    .expect("a head")
+                    .with_monitor()
+            })
             .collect();
         for operation in operations(input) {
             let view = &views[usize::from(operation.kind >> 7)];

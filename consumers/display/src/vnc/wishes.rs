@@ -48,6 +48,19 @@ impl Wishes {
 }
 
 #[cfg(test)]
+impl Wishes {
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Has the pause be over.
+    pub(super) fn end_pause(&mut self) {
+        self.pause = None;
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -214,7 +214,7 @@ fn monitor_plugged_in_over_half_an_edid_brings_the_first_one() {
 #[test]
 fn edids_of_other_heads_are_found_by_their_register() {
     let bed = Bed::of("dual");
-    let second = bed.device.head_view(HeadId(1)).unwrap();
+    let second = bed.device.head_view(HeadId(1)).unwrap().with_monitor();
     let first = bed.guest_edid();
     bed.device
         .set_edid(HeadId(1), &monitor_of(640, 480))

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod library;
+mod resize;
 mod rude;
 
 use std::net::Ipv4Addr;
