@@ -28,20 +28,30 @@ pub(super) fn viewer(served: &Served) -> TcpStream {
     socket
 }
 
+/// Asks for a part of the picture, and returns the pixels that come.
+pub(super) fn first_look(socket: &mut TcpStream, part: Rect) -> Vec<u8> {
+    socket.write_all(&request(FULL, part)).unwrap();
+    raw_pixels(socket)
+}
+
 /// Reads a whole update of the picture in raw pixels, and returns its first pixel.
 fn raw_update(socket: &mut TcpStream) -> [u8; 4] {
+    *raw_pixels(socket).first_chunk().unwrap()
+}
+
+fn raw_pixels(socket: &mut TcpStream) -> Vec<u8> {
     let mut header = [0; 4];
     socket.read_exact(&mut header).unwrap();
-    let mut first = None;
+    let mut all = Vec::new();
     for _ in 0..header[3] {
         let mut rect = [0; 12];
         socket.read_exact(&mut rect).unwrap();
         let side = |at: usize| usize::from(u16::from_be_bytes([rect[at], rect[at + 1]]));
         let mut pixels = vec![0; side(4) * side(6) * 4];
         socket.read_exact(&mut pixels).unwrap();
-        first.get_or_insert([pixels[0], pixels[1], pixels[2], pixels[3]]);
+        all.extend(pixels);
     }
-    first.unwrap()
+    all
 }
 
 /// Reads until the server closes.
@@ -148,7 +158,10 @@ fn viewers_beyond_the_limit_are_turned_away_until_one_leaves() {
     };
     let served = Served::start(shown(), options);
     let mut first = viewer(&served);
-    let _second = viewer(&served);
+    let mut second = viewer(&served);
+    for viewer in [&mut first, &mut second] {
+        first_look(viewer, EVERYTHING);
+    }
     let mut third = TcpStream::connect(served.address).unwrap();
     third.write_all(b"RFB 003.008\n").unwrap();
     assert_eq!(
