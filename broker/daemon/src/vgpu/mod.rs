@@ -1,6 +1,8 @@
 //! `irqbroker vgpu`: types, vGPUs on a socket or hosted, and what they show.
 
 mod args;
+mod card;
+mod end;
 mod hosted;
 mod place;
 mod run;

@@ -1,7 +1,6 @@
 //! One vGPU on a vfio-user socket: no daemon, one process, one client at a time.
 
 use std::fmt;
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +8,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use irqbroker::vgpu::Granularity;
-use irqbroker::vgpu::HeadId;
 use irqbroker::vgpu::VblankScheduler;
-use irqbroker::vgpu::VgpuDevice;
 use irqbroker::vgpu::VgpuParent;
-use irqbroker_display::Display;
 use irqbroker_vfio_user::Server;
 use irqbroker_vfio_user::ServerOptions;
 use irqbroker_vfio_user::ServerState;
@@ -24,11 +20,11 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use serde::Serialize;
-use signal_hook::consts::SIGINT;
-use signal_hook::consts::SIGTERM;
-use signal_hook::low_level::pipe;
 
 use super::args::ServeArgs;
+use super::card;
+use super::card::Came;
+use super::end;
 use super::place::Place;
 use super::sockets;
 use super::views::Views;
@@ -43,8 +39,6 @@ const PAUSE: Timespec = Timespec {
 };
 /// How often it is told at most that clients are turned away.
 const WARN_AGAIN: Duration = Duration::from_secs(1);
-/// How long a test card is waited for: hundreds of frames.
-const CARD_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is told once the sockets are there.
 #[derive(Debug, Serialize)]
@@ -58,7 +52,7 @@ struct Serving {
     vnc: Option<Vnc>,
 }
 
-/// Serves until SIGTERM or SIGINT, and leaves no socket behind.
+/// Serves until SIGTERM, SIGINT or SIGHUP, and leaves no socket behind.
 ///
 /// # Errors
 ///
@@ -73,8 +67,10 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
 
 fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     args.hosted.leave_session()?;
+    // While a signal still ends this process, however long a file system takes.
+    let security = vnc::security(&args.vnc)?;
     // Before there is anything to be put away.
-    let end = end_signals().context("cannot wait for signals")?;
+    let end = end::signals().context("cannot wait for signals")?;
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let device = parent.create_device(&args.vgpu_type, None)?;
     let place = Place::of(args.socket.as_deref())?;
@@ -96,7 +92,7 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         .map(|(head, socket)| Views::serve(&device, *head, socket))
         .collect();
     let _views = views?;
-    let vnc = vnc::start(&args.vnc, &device)?;
+    let vnc = vnc::start(&args.vnc, security, &device)?;
     let cards: Result<Vec<_>, _> = heads
         .iter()
         .filter(|_| args.test_card)
@@ -105,9 +101,11 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     let _cards = cards?;
     let _vblanks = parent.scheduler().spawn()?;
     if args.test_card {
-        heads
-            .iter()
-            .try_for_each(|(head, _)| wait_for_card(&device, *head))?;
+        for (head, _) in &heads {
+            if card::wait(&device, *head, &end)? == Came::End {
+                return Ok(());
+            }
+        }
     }
     let told = vnc.as_ref().map(Vnc::told);
     args.hosted.announce(&args.vgpu_type, told)?;
@@ -122,31 +120,6 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         vnc,
     })?;
     serve_guest(&mut server, &end)
-}
-
-/// Something that is readable once a signal has told this process to end.
-fn end_signals() -> io::Result<UnixStream> {
-    let (end, to_end) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
-        pipe::register(signal, to_end.try_clone()?)?;
-    }
-    Ok(end)
-}
-
-/// Returns when a head shows its card: who looks then finds it, in its size.
-fn wait_for_card(device: &Arc<VgpuDevice>, head: HeadId) -> anyhow::Result<()> {
-    let view = device.head_view(head)?;
-    let mut display = Display::open(Arc::new(view), head.0.into())?;
-    let deadline = Instant::now() + CARD_LIMIT;
-    while display.frame().is_none() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            tracing::warn!(%head, "the test card is late");
-            break;
-        }
-        display.service(irqbroker::Wait::For(left))?;
-    }
-    Ok(())
 }
 
 /// Serves the guest's VMM until `end` is readable.
