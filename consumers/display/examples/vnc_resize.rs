@@ -38,9 +38,11 @@ async fn ask(address: &str, width: u16, height: u16) -> Outcome<String> {
         .add_encoding(VncEncoding::ExtendedDesktopSizePseudo)
         .build()?;
     let client = client.try_start().await?.finish()?;
-    // By its layout the server says that it can be asked.
+    // By its layout, which comes before the picture, the server says that it can be asked.
     while client.desktop_layout().is_none() {
-        next(&client).await?;
+        if let VncEvent::RawImage(..) = next(&client).await? {
+            return Err("the server does not let viewers ask for a size".into());
+        }
     }
     let asked = client.resize_desktop(width, height);
     tokio::pin!(asked);
