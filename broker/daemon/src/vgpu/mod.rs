@@ -2,12 +2,12 @@
 
 mod args;
 mod card;
-mod end;
 mod hosted;
 mod place;
 mod run;
 mod screenshot;
 mod serve;
+mod signals;
 mod sockets;
 mod types;
 mod views;

@@ -24,8 +24,8 @@ use serde::Serialize;
 use super::args::ServeArgs;
 use super::card;
 use super::card::Came;
-use super::end;
 use super::place::Place;
+use super::signals;
 use super::sockets;
 use super::views::Views;
 use super::vnc;
@@ -70,7 +70,7 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     // While a signal still ends this process, however long a file system takes.
     let security = vnc::security(&args.vnc)?;
     // Before there is anything to be put away.
-    let end = end::signals().context("cannot wait for signals")?;
+    let end = signals::end().context("cannot wait for signals")?;
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let device = parent.create_device(&args.vgpu_type, None)?;
     let place = Place::of(args.socket.as_deref())?;

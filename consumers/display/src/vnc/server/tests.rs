@@ -25,6 +25,9 @@ use crate::vnc::password;
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Longer than anything takes on any machine, so that a test fails rather than waits.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Where nobody else listens.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

@@ -13,9 +13,6 @@ use crate::fake;
 use crate::picture::Picture;
 use crate::screenshot::screenshot;
 
-/// Longer than anything takes on any machine, so that a test fails rather than waits.
-const PATIENCE: Duration = Duration::from_secs(300);
-
 /// Runs a viewer to its end.
 pub(super) fn run<T>(viewer: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -20,6 +20,7 @@ const EVERYTHING: Rect = Rect::of_size(u16::MAX, u16::MAX);
 /// A viewer behind its handshake.
 pub(super) fn viewer(served: &Served) -> TcpStream {
     let mut socket = TcpStream::connect(served.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // Version, no authentication, shared.
     socket.write_all(b"RFB 003.008\n\x01\x01").unwrap();
     // Version, one security type, that all is well, and the ServerInit with a name of 9 bytes.

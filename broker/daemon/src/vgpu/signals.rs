@@ -13,7 +13,7 @@ use signal_hook::low_level::pipe;
 /// # Errors
 ///
 /// The kernel refused.
-pub(super) fn signals() -> io::Result<UnixStream> {
+pub(super) fn end() -> io::Result<UnixStream> {
     let (end, to_end) = UnixStream::pair()?;
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         // Whoever had this process ignore that its terminal is closed, as nohup does, means it.
