@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// What came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Came {
-    /// The card, or the end of what it is waited for.
+    /// The card, or the end of the time that it is waited for.
     Card,
     /// A signal that ends this process.
     End,

@@ -56,6 +56,7 @@ pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> 
     })
 }
 
+/// What the head of this vGPU shows.
 fn picture(server: &Path, head: HeadId) -> anyhow::Result<Picture> {
     let socket = sockets::of_head(server, head);
     let is_there = |head| sockets::of_head(server, HeadId(head)).exists();

@@ -96,7 +96,7 @@ fn full() -> anyhow::Result<()> {
 
 fn no_head() -> anyhow::Result<()> {
     for (vgpu_type, head, last) in [("small", "1", 0), ("dual", "255", 1)] {
-        let serving = Serving::start(vgpu_type, "no-head.sock")?;
+        let serving = Serving::start(vgpu_type, &format!("no-head-{vgpu_type}.sock"))?;
         let answer = run(&screenshot(&serving, head, "none.png"))?;
         let line = answer.refusal()?;
         let expected = format!(

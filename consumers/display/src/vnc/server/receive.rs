@@ -37,7 +37,7 @@ impl VncServer {
                 if !was_let_in && client.session.is_running() {
                     client.let_in = Some(Instant::now());
                     self.door.admit();
-                    self.make_room(id);
+                    self.make_room();
                 }
             }
             Err(ended) => self.leave(id, &ended),
@@ -53,14 +53,13 @@ impl VncServer {
         idle.map(|(&id, _)| id)
     }
 
-    /// Leaves the one that has been in for longest without asking for anything, if one too many has been
-    /// let in by this.
-    fn make_room(&mut self, newcomer: u64) {
+    /// Leaves the one that has been in for longest without asking for anything, if one too many is in now.
+    /// That is not the newcomer: it would not have been let in if all others had asked.
+    fn make_room(&mut self) {
         if self.looking() <= self.options.limits.clients {
             return;
         }
-        let others = self.idle().filter(|&id| id != newcomer);
-        let longest = others.min_by_key(|id| self.clients[id].let_in);
+        let longest = self.idle().min_by_key(|id| self.clients[id].let_in);
         if let Some(longest) = longest {
             self.leave(longest, &Ended::Crowded);
         }

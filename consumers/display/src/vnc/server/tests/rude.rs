@@ -1,5 +1,6 @@
 //! Viewers that stall, lie, leave in the middle, or are too many.
 
+use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
 use std::net::Shutdown;
@@ -58,8 +59,10 @@ fn raw_pixels(socket: &mut TcpStream) -> Vec<u8> {
 /// Reads until the server closes.
 pub(super) fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
-    // It may end with a reset: there was something unread.
-    let _ = socket.read_to_end(&mut rest);
+    let read = socket.read_to_end(&mut rest);
+    // It may end with a reset: there was something unread. It does not end by itself.
+    let is_open = read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    assert!(!is_open, "the server does not close");
     rest
 }
 
