@@ -7,6 +7,7 @@ use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 
+use crate::dmabuf_fd::Access;
 use crate::mapping_fd::Mapping;
 
 /// How much of a file or a device is read at once: it stays in a core's own cache until it has been
@@ -35,6 +36,8 @@ pub(crate) enum Surface<'a> {
         /// Bytes of the region.
         size: u64,
     },
+    /// A dma-buf, mapped, from its first byte on.
+    Dmabuf(Access<'a>),
     /// A region that has no file.
     Region {
         device: &'a dyn Device,
@@ -79,7 +82,7 @@ impl<'a> Surface<'a> {
     /// How many bytes are best read at once.
     pub(crate) const fn at_once(&self) -> usize {
         match self {
-            Self::Mapped { .. } => COPY,
+            Self::Mapped { .. } | Self::Dmabuf(_) => COPY,
             Self::File { .. } | Self::Region { .. } => REQUEST,
         }
     }
@@ -100,6 +103,10 @@ impl<'a> Surface<'a> {
 
     fn read_some(&self, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
         match *self {
+            Self::Dmabuf(ref access) => {
+                let from = usize::try_from(at).map_err(|_| Errno::EINVAL)?;
+                Ok(access.memory().read(from, bytes))
+            }
             Self::Region { device, region } => device.region_read(region, at, bytes),
             Self::Mapped {
                 memory,
