@@ -43,6 +43,11 @@ impl Dmabuf {
         })
     }
 
+    /// Bytes of it.
+    pub(crate) const fn len(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Begins to read it: its driver makes what devices have written to be seen by the processor.
     pub(crate) fn access(&self) -> Result<Access<'_>, ImportError> {
         (self.bracket)(self.file.as_fd(), SYNC_READ)
@@ -102,7 +107,7 @@ pub fn read_dmabuf(dmabuf: BorrowedFd<'_>, len: usize) -> Result<Vec<u8>, Import
         ImportError::Stat { source }
     })?;
     let dmabuf = Dmabuf::import(file)?;
-    let has = dmabuf.memory.len();
+    let has = dmabuf.len();
     if len > has {
         return Err(ImportError::Size { len: has as u64 });
     }

@@ -17,6 +17,7 @@ use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
 use crate::source::Shown;
 use crate::source::Source;
+use crate::surface::REQUEST;
 use crate::surface::Surface;
 
 /// Pixels of a tile's line.
@@ -63,7 +64,6 @@ impl Fetcher {
         let Some(Shown { plane, surface, .. }) = shown else {
             return Ok(Fetched::Nothing);
         };
-        let surface = surface.mapped(&mut self.mapping);
         let size = (plane.width, plane.height);
         let known = frame
             .take()
@@ -72,9 +72,28 @@ impl Fetcher {
         let known = known.unwrap_or_else(|| Arc::new(Frame::black(size.0, size.1)));
         let known = frame.insert(known);
         let mut damage = Damage::none(size.0, size.1);
-        for_each_line(&mut self.bytes, &surface, &plane, |y, bytes| {
-            update(known, y, bytes, plane.layout, &mut damage);
-        })?;
+        let pixel = plane.layout.bytes();
+        if let Some(memory) = surface.mapped(&mut self.mapping) {
+            for y in 0..plane.height {
+                let line = memory
+                    .line(plane.line_offset(y), plane.line_len())
+                    .ok_or(ScreenshotError::Short { line: y.into() })?;
+                let mut bytes = [0; TILE * Layout::BYTES_MAX];
+                let words = |x: u16, words: &mut [u32]| {
+                    let tile = &mut bytes[..words.len() * pixel];
+                    line.read(usize::from(x) * pixel, tile);
+                    plane.layout.words(tile, words);
+                };
+                update(known, y, words, &mut damage);
+            }
+        } else {
+            for_each_line(&mut self.bytes, &surface, &plane, |y, bytes| {
+                let words = |x: u16, words: &mut [u32]| {
+                    plane.layout.words(&bytes[usize::from(x) * pixel..], words);
+                };
+                update(known, y, words, &mut damage);
+            })?;
+        }
         Ok(if replaced {
             Fetched::Replaced
         } else {
@@ -141,9 +160,7 @@ pub(crate) fn for_each_line(
 ) -> Result<(), ScreenshotError> {
     let len = plane.line_len();
     let stride = usize::try_from(plane.stride).unwrap_or(usize::MAX);
-    let at_once = u16::try_from(surface.at_once() / stride)
-        .unwrap_or(u16::MAX)
-        .max(1);
+    let at_once = u16::try_from(REQUEST / stride).unwrap_or(u16::MAX).max(1);
     let mut y = 0;
     while y < plane.height {
         let lines = at_once.min(plane.height - y);
@@ -167,31 +184,55 @@ pub(crate) fn for_each_line(
     Ok(())
 }
 
-/// Takes over a line, and marks the tiles in which it differs. Each tile is converted and compared at
-/// once: it never leaves the first cache, and one that is as it was is not written.
-fn update(frame: &mut Arc<Frame>, y: u16, line: &[u8], layout: Layout, damage: &mut Damage) {
-    let mut words = [0; TILE];
-    let tiles = || line.chunks(TILE * layout.bytes());
-    let known = frame.line(y).chunks(TILE);
-    let first = tiles().zip(known).position(|(bytes, known)| {
-        let words = &mut words[..known.len()];
-        layout.words(bytes, words);
-        words != known
-    });
-    let Some(first) = first else {
+/// Takes over a line, and marks the tiles in which it differs. `words` reads pixels from a place in the
+/// line on.
+fn update(
+    frame: &mut Arc<Frame>,
+    y: u16,
+    mut words: impl FnMut(u16, &mut [u32]),
+    damage: &mut Damage,
+) {
+    // A viewer that is still being sent the frame before keeps it, and this becomes another one.
+    if Arc::get_mut(frame).is_none() && is_line(frame.line(y), &mut words) {
         return;
-    };
-    // A viewer that is still being sent the frame before keeps it, and this becomes another.
+    }
     let known = Arc::make_mut(frame).line_mut(y).chunks_mut(TILE);
-    let tiles = (0..).step_by(TILE).zip(tiles().zip(known));
-    for (x, (bytes, known)) in tiles.skip(first) {
-        let words = &mut words[..known.len()];
-        layout.words(bytes, words);
-        if words != known {
-            known.copy_from_slice(words);
+    for (x, known) in (0..).step_by(TILE).zip(known) {
+        let words = |line: &mut [u32]| words(x, line);
+        // The common case by its length, for which the compiler makes loops of its own.
+        let differs = match <&mut [u32; TILE]>::try_from(&mut *known) {
+            Ok(known) => renew(known, words),
+            Err(_) => renew(known, words),
+        };
+        if differs {
             damage.mark_tile(x, y);
         }
     }
+}
+
+/// Whether these are the pixels of a line.
+fn is_line(known: &[u32], mut words: impl FnMut(u16, &mut [u32])) -> bool {
+    let mut line = [0; TILE];
+    let mut tiles = (0..).step_by(TILE).zip(known.chunks(TILE));
+    tiles.all(|(x, known)| {
+        let line = &mut line[..known.len()];
+        words(x, line);
+        line == known
+    })
+}
+
+/// Reads a tile's line, and stores it if it differs from what is known: both come from memory side by
+/// side, and what is as it was is not written.
+#[inline]
+fn renew(known: &mut [u32], words: impl FnOnce(&mut [u32])) -> bool {
+    let mut line = [0; TILE];
+    let line = &mut line[..known.len()];
+    words(line);
+    let differs = line != known;
+    if differs {
+        known.copy_from_slice(line);
+    }
+    differs
 }
 
 fn has_alpha(format: u32) -> bool {

@@ -31,10 +31,8 @@ const TMPFS: u64 = 0x0102_1994;
 const DMA_BUF: u64 = 0x444d_4142;
 /// Larger files are not mapped: they would take the place of much else. The largest picture fits.
 const LEN_MAX: u64 = 1 << 31;
-/// What is loaded at once: a line of a cache, by the widest loads that the compiler has.
-type Block = [u64; 8];
-/// Bytes of a load.
-const BLOCK: usize = size_of::<Block>();
+/// Bytes of what is loaded at once.
+const WORD: usize = size_of::<u64>();
 
 /// Which file it is. No other has the same while this one is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,33 +119,31 @@ impl Mapping {
 
     /// Copies what is there from `at` on, and returns how many bytes that were: less only at the end.
     /// What is written meanwhile comes in parts, of the old and of the new.
+    #[inline]
     pub(crate) fn read(&self, at: usize, bytes: &mut [u8]) -> usize {
         let count = self.len().saturating_sub(at).min(bytes.len());
         if count == 0 {
             return 0;
         }
-        // A mapping begins with a page, so a block lies well where its place is a multiple of its size.
-        let unaligned = (at.wrapping_neg() % BLOCK).min(count);
+        // A mapping begins with a page, so a word lies well where its place is a multiple of its size.
+        let unaligned = (at.wrapping_neg() % WORD).min(count);
         let (head, rest) = bytes[..count].split_at_mut(unaligned);
-        let (blocks, tail) = rest.as_chunks_mut::<BLOCK>();
+        let (words, tail) = rest.as_chunks_mut::<WORD>();
         for (at, byte) in (at..).zip(head) {
             *byte = self.byte(at);
         }
         let from = at + unaligned;
         // SAFETY: `from` is at most `at + count`, which is within the mapping.
-        let start = unsafe { self.start.byte_add(from) }.cast::<Block>();
-        for (index, block) in blocks.iter_mut().enumerate() {
-            // SAFETY: the block ends at `from + BLOCK * (index + 1)`, at most `at + count`.
-            let block_at = unsafe { start.add(index) };
+        let start = unsafe { self.start.byte_add(from) }.cast::<u64>();
+        for (index, into) in words.iter_mut().enumerate() {
+            // SAFETY: the word ends at `from + WORD * (index + 1)`, at most `at + count`.
+            let word_at = unsafe { start.add(index) };
             // SAFETY: within the mapping, which lives as long as `self` and cannot shrink; a multiple
-            // of `BLOCK` from a page's begin, or there is no block; all bytes are valid as numbers.
-            let words = unsafe { block_at.read_volatile() };
-            let (into, _) = block.as_chunks_mut();
-            into.iter_mut()
-                .zip(words)
-                .for_each(|(into, word)| *into = word.to_ne_bytes());
+            // of `WORD` from a page's begin, or there is no word; all bytes are valid as a number.
+            let word = unsafe { word_at.read_volatile() };
+            *into = word.to_ne_bytes();
         }
-        let from = from + blocks.len() * BLOCK;
+        let from = from + words.len() * WORD;
         for (at, byte) in (from..).zip(tail) {
             *byte = self.byte(at);
         }
@@ -233,7 +229,7 @@ mod tests {
     #[test]
     fn mapping_reads_what_the_file_holds_at_any_place_and_length() {
         let mapping = Mapping::of(sealed().as_fd(), None).unwrap();
-        // Both sides of blocks, of the page and of the end.
+        // Both sides of words, of the page and of the end.
         for at in [
             0,
             1,

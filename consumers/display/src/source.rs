@@ -82,7 +82,7 @@ impl Source {
                 }
             }
         };
-        let surface = self.surface(device, info.surface)?;
+        let surface = self.surface(device, info.surface, &plane)?;
         Ok(Some(Shown {
             info,
             plane,
@@ -119,12 +119,16 @@ impl Source {
         &'a self,
         device: &'a dyn Device,
         surface: GfxSurface,
+        plane: &Plane,
     ) -> Result<Surface<'a>, ScreenshotError> {
         match surface {
             GfxSurface::Region(region) => Surface::of_region(device, region)
                 .map_err(|source| ScreenshotError::Read { line: 0, source }),
             GfxSurface::Dmabuf(id) => {
                 let dmabuf = self.dmabufs.get(id).ok_or(ScreenshotError::Surface)?;
+                if let Some(line) = plane.line_beyond(dmabuf.len() as u64) {
+                    return Err(ScreenshotError::Short { line: line.into() });
+                }
                 let access = dmabuf.access();
                 access
                     .map(Surface::Dmabuf)

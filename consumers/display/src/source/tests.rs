@@ -7,6 +7,7 @@ use crate::dmabuf_fd::stand_in;
 use crate::dmabufs::KEPT_MAX;
 use crate::fake::FakeDisplay;
 use crate::fake::SIZE;
+use crate::fetch::Fetcher;
 use crate::fetch::for_each_line;
 
 const XR24: u32 = u32::from_le_bytes(*b"XR24");
@@ -117,6 +118,7 @@ proptest! {
         });
         // What the size says of itself is not believed: the buffer is as long as it is.
         let end = |line: u32| u64::from(line) * u64::from(stride) + u64::from(width) * 4;
+        let taken = read.is_ok();
         match read {
             Ok(()) if lines == 0 => prop_assert!(width == 0 || height == 0),
             Ok(()) => {
@@ -124,11 +126,17 @@ proptest! {
                 prop_assert!(end(height - 1) <= SIZE as u64);
             }
             Err(ScreenshotError::Short { line }) => {
-                prop_assert_eq!(lines, line);
+                prop_assert_eq!(lines, 0);
                 prop_assert!(end(line) > SIZE as u64);
+                prop_assert!(line == 0 || end(line - 1) <= SIZE as u64);
             }
             Err(error) => prop_assert!(matches!(error, ScreenshotError::Size { .. }), "{}", error),
         }
+        // A display, which reads a tile at a time, comes to the same.
+        let (fresh, mut frame) = (self::source(), None);
+        let fetched = Fetcher::new(fresh).primary(&device, &mut frame);
+        prop_assert_eq!(fetched.is_ok(), taken);
+        prop_assert_eq!(frame.is_some(), lines > 0);
         stand_in::accesses();
     }
 }
