@@ -8,9 +8,9 @@
 //!
 //! [`screenshot`] takes the picture of any [`Device`](irqbroker_vfio_abi::Device) that hands it out in a
 //! region or as a dma-buf (`VFIO_GFX_PLANE_TYPE_REGION`, `_DMABUF`; [`TransportChoice`] says which): the
-//! kernel's, a simulator, or a peer over a socket. A
-//! [`Display`] does so whenever the device's display interrupt says that there is something new to see,
-//! and a [`VncServer`] shows that to viewers. Nothing of what a device or a viewer tells is trusted.
+//! kernel's, a simulator, or a peer over a socket. A [`Display`] does so whenever the device's display
+//! interrupt says that there is something new to see, and a [`VncServer`] shows that to viewers. Nothing of
+//! what a device or a viewer tells is trusted.
 //!
 //! No timer decides when to look, no thread is started: an embedder polls
 //! [`Display::poll_fd`] or [`VncServer::poll_fd`] and calls `service`. What the events mean is said
