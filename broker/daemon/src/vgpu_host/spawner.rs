@@ -57,18 +57,11 @@ pub(crate) fn run(args: &SpawnerArgs) -> anyhow::Result<()> {
     spawner.adopt()?;
     loop {
         spawner.wait()?;
-        for (uuid, host) in &mut spawner.hosts {
-            if host.look() && !host.destroyed {
-                // The address of VNC is known now.
-                if let Some(record) = record::read_one(&spawner.run_dir, *uuid) {
-                    host.row.vnc = record.vnc;
-                }
-                tracing::debug!(%uuid, state = ?host.row.state, "host");
-                report(&spawner.daemon, &host.row, None)?;
-            }
-        }
+        let changed = spawner.look();
         let alive = spawner.obey()?;
         spawner.decide()?;
+        // Last: one that has ended because it was asked to is not told of as one that has just ended.
+        spawner.tell(&changed)?;
         spawner.bury()?;
         if alive == Daemon::Gone {
             return Ok(());
@@ -122,6 +115,31 @@ impl Spawner {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Looks at each host; which stand otherwise now.
+    fn look(&mut self) -> Vec<Uuid> {
+        let mut changed = Vec::new();
+        for (uuid, host) in &mut self.hosts {
+            if host.look() {
+                // The address of VNC is known now.
+                if let Some(record) = record::read_one(&self.run_dir, *uuid) {
+                    host.row.vnc = record.vnc;
+                }
+                tracing::debug!(%uuid, state = ?host.row.state, "host");
+                changed.push(*uuid);
+            }
+        }
+        changed
+    }
+
+    /// Tells how they stand, but of those that are to be forgotten.
+    fn tell(&self, changed: &[Uuid]) -> anyhow::Result<()> {
+        let hosts = changed.iter().filter_map(|uuid| self.hosts.get(uuid));
+        for host in hosts.filter(|host| !host.destroyed) {
+            report(&self.daemon, &host.row, None)?;
+        }
+        Ok(())
     }
 
     /// Does what the daemon asks.
