@@ -32,12 +32,12 @@ pub(super) struct Question {
     pub(super) uuid: Uuid,
     pub(super) ticket: Ticket,
     order: EndOrder,
-    asked: Asked,
+    progress: Progress,
     pub(super) deadline: Instant,
 }
 
 #[derive(Debug)]
-enum Asked {
+enum Progress {
     /// It does not serve yet.
     Waiting,
     Asked(Connection),
@@ -66,16 +66,16 @@ impl Question {
             uuid,
             ticket,
             order,
-            asked: Asked::Waiting,
+            progress: Progress::Waiting,
             deadline: now + LIMIT,
         }
     }
 
     /// Where the answer comes.
     pub(super) fn wait(&self) -> Option<&Connection> {
-        match &self.asked {
-            Asked::Asked(connection) => Some(connection),
-            Asked::Waiting | Asked::Lost => None,
+        match &self.progress {
+            Progress::Asked(connection) => Some(connection),
+            Progress::Waiting | Progress::Lost => None,
         }
     }
 
@@ -89,20 +89,20 @@ impl Question {
         let Some(host) = host.filter(|host| host.lives()) else {
             return Some(Decision::End);
         };
-        if matches!(self.asked, Asked::Waiting) && host.row.state == VgpuState::Running {
-            self.asked = match end_socket::ask(socket, self.order) {
-                Ok(connection) => Asked::Asked(connection),
+        if matches!(self.progress, Progress::Waiting) && host.row.state == VgpuState::Running {
+            self.progress = match end_socket::ask(socket, self.order) {
+                Ok(connection) => Progress::Asked(connection),
                 Err(error) => {
                     tracing::warn!(uuid = %self.uuid, %error, "a host cannot be asked to end");
                     return Some(self.unanswered());
                 }
             };
         }
-        if let Asked::Asked(connection) = &mut self.asked {
+        if let Progress::Asked(connection) = &mut self.progress {
             match end_socket::answered(connection) {
                 Ok(Some(answer)) => return Some(self.decide(answer)),
                 Ok(None) => {}
-                Err(_) => self.asked = Asked::Lost,
+                Err(_) => self.progress = Progress::Lost,
             }
         }
         (now >= self.deadline).then(|| self.unanswered())

@@ -1,5 +1,6 @@
 //! Hosted vGPUs that are to be destroyed while somebody uses them, or just then.
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -47,6 +48,8 @@ use crate::need::story;
 use crate::peer::patient;
 use crate::report::count;
 use crate::report::rows;
+use crate::vgpu_clients::config_read;
+use crate::vgpu_clients::opened;
 
 /// Some UUID.
 const UUID: &str = "6d1f4c9e-0000-4000-8000-000000000020";
@@ -86,6 +89,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "hosted_vgpu_that_is_destroyed_while_it_starts_is_gone",
             Need::Nothing,
             starting,
+        ),
+        story(
+            "hosted_vgpu_whose_user_died_with_its_last_words_unread_is_destroyed",
+            Need::Nothing,
+            last_words,
         ),
         story(
             "destroy_that_nobody_can_decide_any_more_is_refused",
@@ -288,6 +296,29 @@ fn starting() -> anyhow::Result<()> {
     daemon.until(&["vgpu", "list"], |list| {
         list["vgpus"].as_array().is_some_and(Vec::is_empty)
     })?;
+    is_gone(&daemon)
+}
+
+fn last_words() -> anyhow::Result<()> {
+    let daemon = Daemon::start(STRICT)?;
+    let created = create(&daemon)?;
+    let mut user = opened(text(&created, "socket")?)?;
+    signal_host(&created, Signal::STOP)?;
+    // Half a message: to a whole one there would be an answer, which nobody takes.
+    user.write_all(&config_read()[..21])?;
+    drop(user);
+    // As the daemon's helper asks; by now, and not a moment later.
+    let ends = format!("{}.end", text(&created, "socket")?);
+    let mut helper = Connection::connect(Path::new(&ends))?;
+    helper.send(br#""if-unused""#, &[])?;
+    signal_host(&created, Signal::CONT)?;
+    let answer = helper.receive()?.bytes;
+    ensure!(answer == br#""ending""#, "{answer:?}");
+    // Nobody else had asked it to.
+    daemon.until(&["vgpu", "list"], |list| {
+        list["vgpus"][0]["state"] == "stopped"
+    })?;
+    daemon.report(&DESTROY)?;
     is_gone(&daemon)
 }
 
