@@ -155,8 +155,8 @@ fn wait_for_card(device: &Arc<VgpuDevice>, head: HeadId) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves the guest's VMM until `end` is readable, or until it has been asked to end and nobody uses the
-/// device: what is decided and what is served is decided and served here, so nobody comes in between.
+/// Serves the guest's VMM until `end` is readable, or until it has been asked to end and does. The thread
+/// that serves decides, so that nobody comes in between.
 fn serve_guest(
     server: &mut Server,
     device: &VgpuDevice,
