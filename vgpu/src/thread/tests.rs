@@ -4,6 +4,7 @@ use super::*;
 use std::fs;
 use std::sync::Mutex;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use irqbroker_core::LocalProducer;
 use irqbroker_core::Mask;
@@ -19,6 +20,9 @@ use crate::observer::Vblank;
 use crate::observer::VblankObserver;
 use crate::parent::VgpuParent;
 use crate::refresh::Refresh;
+
+/// Long enough for any machine; only an alarm that is lost takes it.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The fastest rate, to wait as little as possible.
 fn fast() -> Refresh {
@@ -99,7 +103,7 @@ fn alarm_set_while_the_thread_sleeps_is_one_wakeup() {
     let _thread = parent.scheduler().spawn().unwrap();
     let ring = || {
         head.set_alarm(Some(head.frame() + 1));
-        let (_, thread) = alarms.recv().unwrap();
+        let (_, thread) = alarms.recv_timeout(PATIENCE).unwrap();
         switches_of_sleeper(thread)
     };
     let before = ring();
@@ -140,7 +144,7 @@ fn alarms_come_in_the_order_they_are_due_in_whichever_was_set_last() {
             near.set_alarm(Some(near_frame));
         }
         for (name, head, frame) in [("near", near, near_frame), ("far", far, far_frame)] {
-            assert_eq!(alarms.recv().unwrap().0, name);
+            assert_eq!(alarms.recv_timeout(PATIENCE).unwrap().0, name);
             assert!(head.frame() >= frame);
         }
     }
