@@ -28,7 +28,7 @@ impl WakeupTimer {
     }
 
     /// Has it go off at `time`, in place of what it was set to; at once if that is over. One system
-    /// call that waits for nobody.
+    /// call, which does not block.
     pub(crate) fn set(&self, time: MonotonicTime) {
         let once = Itimerspec {
             it_interval: timespec(MonotonicTime::ORIGIN),
