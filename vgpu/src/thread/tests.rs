@@ -153,21 +153,30 @@ fn alarms_come_in_the_order_they_are_due_in_whichever_was_set_last() {
 #[test]
 fn stop_ends_a_thread_whose_timer_others_set_meanwhile() {
     let parent = parent();
-    let instance = create(&parent, &[fast()]);
-    let head = &instance.heads()[0];
-    // Weeks of frames: a stop that is lost is not made up for.
-    let far = head.frame() + (1 << 31);
+    let instances = [create(&parent, &[fast()]), create(&parent, &[fast()])];
+    let [near, far] = instances
+        .each_ref()
+        .map(|instance| instance.heads().first().unwrap());
+    let (rung, alarms) = mpsc::channel();
+    let bell: Arc<dyn FrameAlarm> = Arc::new(Bell("near", rung));
+    near.on_alarm(Arc::downgrade(&bell));
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                // Each earlier than the one before, so that the timer is set for it.
-                (0..1000).for_each(|by| head.set_alarm(Some(far - by)));
+            // Weeks of frames, each alarm earlier than the one before, so that the timer is set for
+            // it: a stop that is lost is not made up for.
+            let frames = (0..far.frame() + (1 << 31)).rev();
+            for frame in frames.take_while(|_| !done.load(Ordering::Relaxed)) {
+                far.set_alarm(Some(frame));
             }
         });
         // Enough for a stop that does not keep others from setting the timer to hang.
-        for _ in 0..500 {
-            drop(parent.scheduler().spawn().unwrap());
+        for _ in 0..1000 {
+            let thread = parent.scheduler().spawn().unwrap();
+            // Stopped when it is about to sleep.
+            near.set_alarm(Some(near.frame()));
+            alarms.recv_timeout(PATIENCE).unwrap();
+            drop(thread);
         }
         done.store(true, Ordering::Relaxed);
     });
