@@ -9,9 +9,9 @@
 //!
 //! each with 1 and with 253 fds a packet; withdrawing is not in the measured time, nor is, but in
 //! `client`, the making of the JSON. Each round does every case once in random order, and the ratios
-//! are taken within the round: `daemon` to `identity`, which is the goal's "bare round trip plus the
-//! identity check". Then 10 000 links are registered, matched and listed, and the daemon's resident
-//! memory is divided by them.
+//! are taken within the round: `daemon` and `client` to `identity`, `daemon` to `window`, `known` to
+//! `bare`. Then 10 000 links are registered, matched and listed, and the daemon's resident memory is
+//! divided by them.
 //!
 //! Prints one JSON object. Without `--bench` (under `cargo test`) all is cut short. Run with
 //! `cargo bench -p irqbroker-daemon --bench daemon`.

@@ -25,6 +25,7 @@ mod signals;
 mod sink_fd;
 mod socket;
 mod state;
+mod vgpus;
 mod welcome;
 
 pub(crate) use hooks::BeforeLoop;

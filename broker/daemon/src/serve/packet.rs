@@ -13,7 +13,6 @@ use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::RequestFrame;
 use irqbroker_protocol::ServerFrame;
-use irqbroker_protocol::Vgpus;
 use irqbroker_protocol::WireError;
 use serde::Serialize;
 
@@ -50,6 +49,8 @@ impl Server {
             })),
         };
         match answered {
+            // Counted once it is decided.
+            Ok(()) if self.awaits_answer(id) => {}
             Ok(()) => self.tally.requests += 1,
             Err(error) => self.refuse(id, number, &error),
         }
@@ -70,7 +71,7 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, id: u64, number: u64, error: &WireError) {
+    pub(super) fn refuse(&mut self, id: u64, number: u64, error: &WireError) {
         self.tally.refused += 1;
         if let Ok(bytes) = ServerFrame::encode_error(number, error) {
             self.send(id, bytes, Vec::new());
@@ -206,31 +207,7 @@ impl Server {
         Ok(())
     }
 
-    fn answer_vgpu(&mut self, id: u64, number: u64, request: &Request) -> Result<(), WireError> {
-        let Some(host) = &mut self.hooks.vgpus else {
-            return Err(WireError::new(
-                ErrorCode::NotSupported,
-                "this daemon hosts no vgpus",
-            ));
-        };
-        match request {
-            Request::VgpuCreate(request) => {
-                let row = host.create(request)?;
-                self.reply(id, number, &row, Vec::new());
-            }
-            Request::VgpuDestroy(request) => {
-                host.destroy(request)?;
-                self.reply(id, number, &Done {}, Vec::new());
-            }
-            _ => {
-                let vgpus = host.list();
-                self.reply(id, number, &Vgpus { vgpus }, Vec::new());
-            }
-        }
-        Ok(())
-    }
-
-    fn reply(&mut self, id: u64, number: u64, body: &impl Serialize, fds: Vec<OutFd>) {
+    pub(super) fn reply(&mut self, id: u64, number: u64, body: &impl Serialize, fds: Vec<OutFd>) {
         let encoded = ServerFrame::encode_ok(number, body);
         let (encoded, fds) = match encoded {
             Ok(bytes) if bytes.len() > MAX_MESSAGE => (too_long(number), Vec::new()),

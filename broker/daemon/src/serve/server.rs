@@ -28,6 +28,7 @@ use super::signals::Told;
 use super::socket::ControlSocket;
 use super::state::SessionId;
 use super::state::State;
+use crate::vgpu_host::Ticket;
 
 /// Events taken with one `epoll_wait`.
 const BATCH: usize = 64;
@@ -64,6 +65,8 @@ pub(crate) struct Server {
     pub(super) relay: Relay,
     pub(super) peers: HashMap<u64, Peer>,
     pub(super) rates: Rates,
+    /// Requests that are not decided yet: whose, and with which number.
+    pub(super) undecided: HashMap<Ticket, (u64, u64)>,
     /// Peers to be dropped, and what they are told.
     pub(super) leaving: Vec<(u64, Option<ErrorCode>)>,
     pub(super) tally: Tally,
@@ -109,6 +112,7 @@ impl Server {
             relay: Relay::new().context("cannot make the relay's timer")?,
             peers: HashMap::new(),
             rates: Rates::default(),
+            undecided: HashMap::new(),
             leaving: Vec::new(),
             tally: Tally::default(),
             run: run_number(),
@@ -270,10 +274,18 @@ impl Server {
         if flags.contains(epoll::EventFlags::OUT) {
             self.flush(id);
         }
+        if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+            && self.awaits_answer(id)
+        {
+            // It is not read from, so nothing else would find out.
+            self.leaving.push((id, None));
+            return;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         for _ in 0..PACKETS_A_TURN {
-            // Whoever does not read its answers is not asked for more questions.
-            let Some(peer) = self.peers.get(&id).filter(|peer| !peer.has_backlog()) else {
+            // Whoever does not read its answers, or waits for one, is not asked for more questions.
+            let is_next = |peer: &&Peer| !peer.has_backlog() && !peer.awaits_answer;
+            let Some(peer) = self.peers.get(&id).filter(is_next) else {
                 break;
             };
             if self.leaving.iter().any(|(leaving, _)| *leaving == id) {
@@ -338,18 +350,19 @@ fn watch(epoll: &OwnedFd, fd: BorrowedFd<'_>, word: u64) -> Result<(), Errno> {
 }
 
 /// A peer is polled for room to write only while something waits for it, and then for nothing
-/// else.
+/// else; while its request is not decided only its end is told.
 pub(super) fn poll_for(epoll: &OwnedFd, id: u64, peer: &mut Peer, room: bool) -> Result<(), Errno> {
-    if peer.polled_for_room == room {
+    let flags = match (room, peer.awaits_answer) {
+        (true, _) => epoll::EventFlags::OUT,
+        (false, true) => epoll::EventFlags::empty(),
+        (false, false) => epoll::EventFlags::IN,
+    };
+    if peer.polled_for == flags {
         return Ok(());
     }
-    let flags = match room {
-        true => epoll::EventFlags::OUT,
-        false => epoll::EventFlags::IN,
-    };
     let data = epoll::EventData::new_u64(PEER | id);
     epoll::modify(epoll, &peer.connection, data, flags)?;
-    peer.polled_for_room = room;
+    peer.polled_for = flags;
     Ok(())
 }
 

@@ -23,8 +23,8 @@ pub(crate) struct VgpuArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VgpuCommand {
-    /// Show the types a vGPU can have
-    Types,
+    /// Show the types a vGPU can have, and how many more a daemon has room for if one answers
+    Types(TypesArgs),
     /// Offer one vGPU on a vfio-user socket, until a signal ends it
     Serve(ServeArgs),
     /// Save what a vGPU shows that `serve` offers, whoever uses it
@@ -33,7 +33,7 @@ pub(crate) enum VgpuCommand {
     List(ListArgs),
     /// Have the daemon host a vGPU, in a process that outlives it
     Create(CreateArgs),
-    /// End a vGPU the daemon hosts
+    /// End a vGPU the daemon hosts, unless it is in use
     Destroy(DestroyArgs),
     /// Start and end vGPUs for a daemon, which runs this itself
     #[command(hide = true)]
@@ -142,6 +142,13 @@ impl From<Transport> for GfxTransport {
     }
 }
 
+/// Options of `irqbroker vgpu types`.
+#[derive(Debug, Args)]
+pub(crate) struct TypesArgs {
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
+}
+
 /// Options of `irqbroker vgpu list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
@@ -174,6 +181,9 @@ pub(crate) struct DestroyArgs {
     /// Its UUID
     #[arg(value_name = "UUID")]
     pub(crate) id: String,
+    /// Also if it is in use: its user is asked to give it back, and after ten seconds it ends
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 fn vgpu_type(text: &str) -> Result<VgpuType, String> {

@@ -1,6 +1,7 @@
 //! `irqbroker vgpu`: types, vGPUs on a socket or hosted, and what they show.
 
 mod args;
+mod ending;
 mod hosted;
 mod place;
 mod run;

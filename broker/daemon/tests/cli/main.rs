@@ -17,7 +17,9 @@ mod doctor;
 mod endings;
 mod hosted_vnc;
 mod hosting;
+mod hosting_destroy;
 mod hosting_failure;
+mod hosting_room;
 mod latency;
 mod need;
 mod operator;
@@ -94,7 +96,9 @@ fn main() -> ExitCode {
         watch::stories(),
         hosted_vnc::stories(),
         hosting::stories(),
+        hosting_destroy::stories(),
         hosting_failure::stories(),
+        hosting_room::stories(),
         serve::stories(),
         serve_contract::stories(),
         serve_death::stories(),
