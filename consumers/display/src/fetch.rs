@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use irqbroker_vfio_abi::Device;
-use irqbroker_vfio_abi::GfxPlaneInfo;
-use irqbroker_vfio_abi::GfxSurface;
-use irqbroker_vfio_abi::GfxTransport;
 use irqbroker_vfio_abi::PlaneType;
 
 use crate::cursor::CURSOR_SIDE_MAX;
@@ -18,6 +15,8 @@ use crate::mapping_fd::Mapping;
 use crate::pixels::Layout;
 use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
+use crate::source::Shown;
+use crate::source::Source;
 use crate::surface::REQUEST;
 use crate::surface::Surface;
 
@@ -36,8 +35,9 @@ pub(crate) enum Fetched {
 }
 
 /// Reads planes; keeps its buffers from one time to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fetcher {
+    pub(crate) source: Source,
     bytes: Vec<u8>,
     line: Vec<u32>,
     /// Of the file of the primary plane's region: a guest's buffers are all in one.
@@ -45,19 +45,25 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
+    pub(crate) const fn new(source: Source) -> Self {
+        Self {
+            source,
+            bytes: Vec::new(),
+            line: Vec::new(),
+            mapping: None,
+        }
+    }
+
     /// Brings `frame` up to what the primary plane shows. After an error it may be half of each.
     pub(crate) fn primary(
         &mut self,
         device: &dyn Device,
-        transport: GfxTransport,
         frame: &mut Option<Arc<Frame>>,
     ) -> Result<Fetched, ScreenshotError> {
-        let info = query(device, transport, PlaneType::PRIMARY)?;
-        if info.is_disabled() {
+        let shown = self.source.shown(device, PlaneType::PRIMARY)?;
+        let Some(Shown { plane, surface, .. }) = shown else {
             return Ok(Fetched::Nothing);
-        }
-        let plane = Plane::of(&info)?;
-        let surface = surface(device, &info)?;
+        };
         let size = (plane.width, plane.height);
         let known = frame
             .take()
@@ -67,9 +73,9 @@ impl Fetcher {
         let known = frame.insert(known);
         let mut damage = Damage::none(size.0, size.1);
         let pixel = plane.layout.bytes();
-        if let Some(region) = surface.mapped(&mut self.mapping) {
+        if let Some(memory) = surface.mapped(&mut self.mapping) {
             for y in 0..plane.height {
-                let line = region
+                let line = memory
                     .line(plane.line_offset(y), plane.line_len())
                     .ok_or(ScreenshotError::Short { line: y.into() })?;
                 let mut bytes = [0; TILE * Layout::BYTES_MAX];
@@ -99,37 +105,36 @@ impl Fetcher {
     pub(crate) fn cursor(
         &mut self,
         device: &dyn Device,
-        transport: GfxTransport,
     ) -> Result<Option<Cursor>, ScreenshotError> {
-        // A driver without this plane says so by an error.
-        let Ok(info) = query(device, transport, PlaneType::CURSOR) else {
+        let shown = match self.source.shown(device, PlaneType::CURSOR) {
+            // A driver without this plane says so by an error.
+            Err(ScreenshotError::Query { .. }) => None,
+            shown => shown?,
+        };
+        let Some(Shown {
+            info,
+            plane,
+            surface,
+        }) = shown
+        else {
             return Ok(None);
         };
-        if info.is_disabled() {
-            return Ok(None);
-        }
-        let plane = Plane::of(&info)?;
         if plane.width > CURSOR_SIDE_MAX || plane.height > CURSOR_SIDE_MAX {
             return Err(plane.size_error());
         }
         let mut argb = Vec::with_capacity(usize::from(plane.width) * usize::from(plane.height));
         let alpha = has_alpha(info.format);
-        for_each_line(
-            &mut self.bytes,
-            &surface(device, &info)?,
-            &plane,
-            |_, bytes| {
-                self.line.resize(plane.width.into(), 0);
-                plane.layout.words(bytes, &mut self.line);
-                let opacity = bytes.chunks_exact(plane.layout.bytes()).map(|pixel| {
-                    // Both formats with alpha have it last.
-                    let last = pixel.last().copied().unwrap_or(u8::MAX);
-                    if alpha { last } else { u8::MAX }
-                });
-                let pixels = self.line.iter().zip(opacity);
-                argb.extend(pixels.map(|(pixel, alpha)| pixel | u32::from(alpha) << 24));
-            },
-        )?;
+        for_each_line(&mut self.bytes, &surface, &plane, |_, bytes| {
+            self.line.resize(plane.width.into(), 0);
+            plane.layout.words(bytes, &mut self.line);
+            let opacity = bytes.chunks_exact(plane.layout.bytes()).map(|pixel| {
+                // Both formats with alpha have it last.
+                let last = pixel.last().copied().unwrap_or(u8::MAX);
+                if alpha { last } else { u8::MAX }
+            });
+            let pixels = self.line.iter().zip(opacity);
+            argb.extend(pixels.map(|(pixel, alpha)| pixel | u32::from(alpha) << 24));
+        })?;
         let (x_hot, y_hot) = info.hotspot().unwrap_or_default();
         let within = |hot: u32, side: u16| u16::try_from(hot).unwrap_or(side).min(side - 1);
         Ok(Some(Cursor {
@@ -143,27 +148,6 @@ impl Fetcher {
             x: info.x_pos.cast_signed(),
             y: info.y_pos.cast_signed(),
         }))
-    }
-}
-
-pub(crate) fn query(
-    device: &dyn Device,
-    transport: GfxTransport,
-    plane: PlaneType,
-) -> Result<GfxPlaneInfo, ScreenshotError> {
-    device
-        .query_gfx_plane(transport, plane)
-        .map_err(|source| ScreenshotError::Query { source })
-}
-
-pub(crate) fn surface<'a>(
-    device: &'a dyn Device,
-    info: &GfxPlaneInfo,
-) -> Result<Surface<'a>, ScreenshotError> {
-    match info.surface {
-        GfxSurface::Region(region) => Surface::of_region(device, region)
-            .map_err(|source| ScreenshotError::Read { line: 0, source }),
-        GfxSurface::Dmabuf(_) => Err(ScreenshotError::Surface),
     }
 }
 

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! [`screenshot`] takes the picture of any [`Device`](irqbroker_vfio_abi::Device) that hands it out in a
-//! region (`VFIO_GFX_PLANE_TYPE_REGION`): the kernel's, a simulator, or a peer over a socket. A
-//! [`Display`] does so whenever the device's display interrupt says that there is something new to see,
-//! and a [`VncServer`] shows that to viewers. Nothing of what a device or a viewer tells is trusted.
+//! region or as a dma-buf (`VFIO_GFX_PLANE_TYPE_REGION`, `_DMABUF`; [`TransportChoice`] says which): the
+//! kernel's, a simulator, or a peer over a socket. A [`Display`] does so whenever the device's display
+//! interrupt says that there is something new to see, and a [`VncServer`] shows that to viewers. Nothing of
+//! what a device or a viewer tells is trusted.
 //!
 //! No timer decides when to look, no thread is started: an embedder polls
 //! [`Display::poll_fd`] or [`VncServer::poll_fd`] and calls `service`. What the events mean is said
@@ -19,6 +20,8 @@ mod cursor;
 mod damage;
 mod display;
 mod display_error;
+mod dmabuf_fd;
+mod dmabufs;
 #[cfg(test)]
 mod fake;
 mod fetch;
@@ -26,6 +29,7 @@ mod frame;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod import_error;
 mod mapping_fd;
 mod picture;
 mod pixels;
@@ -34,7 +38,9 @@ mod plane;
 mod rect;
 mod screenshot;
 mod screenshot_error;
+mod source;
 mod surface;
+mod transport_choice;
 mod vnc;
 mod wait;
 mod whole_screenshot;
@@ -50,7 +56,9 @@ pub use display::DisplayCounters;
 pub use display::PictureChange;
 pub use display_error::OpenError;
 pub use display_error::WaitError;
+pub use dmabuf_fd::read_dmabuf;
 pub use frame::Frame;
+pub use import_error::ImportError;
 pub use picture::DecodeError;
 pub use picture::EncodeError;
 pub use picture::Picture;
@@ -62,6 +70,7 @@ pub use plan::PlanError;
 pub use rect::Rect;
 pub use screenshot::screenshot;
 pub use screenshot_error::ScreenshotError;
+pub use transport_choice::TransportChoice;
 pub use vnc::BindError;
 pub use vnc::Exposure;
 pub use vnc::Password;

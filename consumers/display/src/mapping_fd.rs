@@ -2,7 +2,8 @@
 //!
 //! A picture that is mapped is read once, where `pread` copies all of it first. Whoever has the file of
 //! a mapping can end the process that looks at it, by shrinking the file (SIGBUS). So only what cannot
-//! shrink is mapped: a memfd of ordinary pages, sealed against it (`fcntl(2)`, `F_SEAL_SHRINK`).
+//! shrink is mapped: a memfd of ordinary pages, sealed against it (`fcntl(2)`, `F_SEAL_SHRINK`), or a
+//! dma-buf, whose size is fixed (`Documentation/driver-api/dma-buf.rst`).
 
 #![expect(
     unsafe_code,
@@ -16,12 +17,18 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 use rustix::fs::SealFlags;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use rustix::mm::MapFlags;
 use rustix::mm::ProtFlags;
+
+use crate::import_error::ImportError;
 
 /// `TMPFS_MAGIC` (`include/uapi/linux/magic.h`). A memfd of huge pages has another; a page of it that
 /// is not there yet may be had no more, which is a SIGBUS too.
 const TMPFS: u64 = 0x0102_1994;
+/// `DMA_BUF_MAGIC` of the same file: only the kernel makes files of this file system.
+const DMA_BUF: u64 = 0x444d_4142;
 /// Larger files are not mapped: they would take the place of much else. The largest picture fits.
 const LEN_MAX: u64 = 1 << 31;
 /// Bytes of what is loaded at once.
@@ -57,16 +64,38 @@ impl Mapping {
             return known;
         }
         drop(known);
-        let file = rustix::fs::fstatfs(fd).ok()?;
-        if u64::try_from(file.f_type) != Ok(TMPFS) {
+        if magic(fd) != Ok(TMPFS) {
             return None;
         }
         let seals = rustix::fs::fcntl_get_seals(fd).ok()?;
         if !seals.contains(SealFlags::SHRINK) {
             return None;
         }
+        Self::new(fd, identity).ok()
+    }
+
+    /// All of a dma-buf. Its size is that of the moment it was made, and its driver answers for its pages.
+    pub(crate) fn of_dmabuf(fd: BorrowedFd<'_>) -> Result<Self, ImportError> {
+        let stat = |source| ImportError::Stat { source };
+        let magic = magic(fd).map_err(stat)?;
+        if magic != DMA_BUF {
+            return Err(ImportError::Kind { magic });
+        }
+        // That of a dma-buf moves nothing: it is how its size is told.
+        let len = rustix::fs::seek(fd, SeekFrom::End(0)).map_err(stat)?;
+        let file = rustix::fs::fstat(fd).map_err(stat)?;
+        let identity = Identity {
+            device: file.st_dev,
+            inode: file.st_ino,
+            len: mappable(len).ok_or(ImportError::Size { len })?,
+        };
+        Self::new(fd, identity).map_err(|source| ImportError::Map { source })
+    }
+
+    /// All of a file that cannot shrink and has as many bytes as the identity says.
+    fn new(fd: BorrowedFd<'_>, identity: Identity) -> Result<Self, Errno> {
         // SAFETY: no address is asked for, so that nothing that is mapped is replaced; the length is
-        // not 0 (`identity`), and the fd is open as long as it is borrowed, which is until the return.
+        // not 0 (`mappable`), and the fd is open as long as it is borrowed, which is until the return.
         let start = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
@@ -76,9 +105,9 @@ impl Mapping {
                 fd,
                 0,
             )
-        };
-        Some(Self {
-            start: NonNull::new(start.ok()?)?,
+        }?;
+        Ok(Self {
+            start: NonNull::new(start).ok_or(Errno::NOMEM)?,
             identity,
         })
     }
@@ -145,15 +174,23 @@ impl Drop for Mapping {
 /// None of a file that is empty or too large.
 fn identity(fd: BorrowedFd<'_>) -> Option<Identity> {
     let stat = rustix::fs::fstat(fd).ok()?;
-    let len = u64::try_from(stat.st_size).ok()?;
-    let len = usize::try_from(len)
-        .ok()
-        .filter(|_| (1..=LEN_MAX).contains(&len))?;
     Some(Identity {
         device: stat.st_dev,
         inode: stat.st_ino,
-        len,
+        len: mappable(u64::try_from(stat.st_size).ok()?)?,
     })
+}
+
+/// A length that can be mapped, as one of memory.
+fn mappable(len: u64) -> Option<usize> {
+    let memory = usize::try_from(len).ok();
+    memory.filter(|_| (1..=LEN_MAX).contains(&len))
+}
+
+/// Of which file system a file is.
+fn magic(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let file = rustix::fs::fstatfs(fd)?;
+    u64::try_from(file.f_type).map_err(|_| Errno::OVERFLOW)
 }
 
 #[cfg(test)]

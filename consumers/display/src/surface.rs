@@ -7,6 +7,7 @@ use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 
+use crate::dmabuf_fd::Access;
 use crate::mapping_fd::Mapping;
 
 /// How much of a file or a device is best read at once: it stays in a core's own cache until it has been
@@ -24,6 +25,8 @@ pub(crate) enum Surface<'a> {
         /// Bytes of the region: what is beyond is not its.
         size: u64,
     },
+    /// A dma-buf, mapped, from its first byte on.
+    Dmabuf(Access<'a>),
     /// A region that has no file.
     Region {
         device: &'a dyn Device,
@@ -49,13 +52,25 @@ impl<'a> Surface<'a> {
         })
     }
 
-    /// The same in memory, if the file can be mapped.
-    pub(crate) fn mapped<'m>(&self, mapping: &'m mut Option<Mapping>) -> Option<MappedRegion<'m>> {
-        let Self::File { fd, offset, size } = *self else {
-            return None;
+    /// The same in memory, if it is there or the file can be mapped.
+    pub(crate) fn mapped<'m>(
+        &'m self,
+        mapping: &'m mut Option<Mapping>,
+    ) -> Option<MappedSurface<'m>> {
+        let (fd, offset, size) = match *self {
+            Self::File { fd, offset, size } => (fd, offset, size),
+            Self::Dmabuf(ref access) => {
+                let memory = access.memory();
+                return Some(MappedSurface {
+                    memory,
+                    offset: 0,
+                    size: memory.len() as u64,
+                });
+            }
+            Self::Region { .. } => return None,
         };
         *mapping = Mapping::of(fd, mapping.take());
-        mapping.as_ref().map(|memory| MappedRegion {
+        mapping.as_ref().map(|memory| MappedSurface {
             memory,
             offset,
             size,
@@ -78,6 +93,10 @@ impl<'a> Surface<'a> {
 
     fn read_some(&self, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
         match *self {
+            Self::Dmabuf(ref access) => {
+                let from = usize::try_from(at).map_err(|_| Errno::EINVAL)?;
+                Ok(access.memory().read(from, bytes))
+            }
             Self::Region { device, region } => device.region_read(region, at, bytes),
             Self::File { fd, offset, size } => {
                 let len = within(size, at, bytes.len());
@@ -93,9 +112,9 @@ impl<'a> Surface<'a> {
     }
 }
 
-/// A region in memory that others write to.
+/// A region or a dma-buf in memory that others write to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MappedRegion<'a> {
+pub(crate) struct MappedSurface<'a> {
     memory: &'a Mapping,
     /// Where it begins in the file.
     offset: u64,
@@ -103,8 +122,8 @@ pub(crate) struct MappedRegion<'a> {
     size: u64,
 }
 
-impl<'a> MappedRegion<'a> {
-    /// A line of `len` bytes from `at` on, if it lies within the region and its file.
+impl<'a> MappedSurface<'a> {
+    /// A line of `len` bytes from `at` on, if it lies within it and its file.
     pub(crate) fn line(&self, at: u64, len: usize) -> Option<MappedLine<'a>> {
         let end = at.checked_add(len as u64)?;
         let in_file = |at: u64| usize::try_from(self.offset.checked_add(at)?).ok();

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::Subcommand;
+use clap::ValueEnum;
 use clap::builder::ArgPredicate;
 use irqbroker::vgpu::VgpuType;
+use irqbroker_vfio::abi::GfxTransport;
 
 use crate::operator::ControlArgs;
 use crate::vgpu_host::HostedArgs;
@@ -115,9 +117,29 @@ pub(crate) struct ScreenshotArgs {
     /// Which head
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) head: u8,
+    /// How to have the picture from the vGPU: in a region, or as a dma-buf, which it makes where its host has
+    /// /dev/udmabuf. The region if this is not given, or the dma-buf where there is no region
+    #[arg(long, value_name = "TRANSPORT")]
+    pub(crate) transport: Option<Transport>,
     /// The PNG to write; one that is there is replaced
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// How a device hands out a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    Region,
+    Dmabuf,
+}
+
+impl From<Transport> for GfxTransport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Region => Self::Region,
+            Transport::Dmabuf => Self::Dmabuf,
+        }
+    }
 }
 
 /// Options of `irqbroker vgpu types`.

@@ -7,7 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use anyhow::bail;
 use irqbroker::vgpu::HeadId;
+use irqbroker_display::ScreenshotError;
+use irqbroker_display::TransportChoice;
 use irqbroker_display::whole_screenshot;
+use irqbroker_vfio::abi::GfxTransport;
 use irqbroker_vfio_user::Client;
 use irqbroker_vfio_user::ClientOptions;
 use serde::Serialize;
@@ -29,6 +32,8 @@ struct Saved {
     head: u8,
     width: u32,
     height: u32,
+    /// `region` or `dmabuf`.
+    transport: &'static str,
 }
 
 /// Takes the picture and writes it.
@@ -39,7 +44,13 @@ struct Saved {
 pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> {
     let socket = sockets::of_head(&server(args)?, HeadId(args.head));
     let client = Client::connect(&socket, ClientOptions::default())?;
-    let picture = whole_screenshot(&client, args.head.into(), LIMIT)?;
+    let choice = args.transport.map_or(TransportChoice::Any, |transport| {
+        TransportChoice::Only(transport.into())
+    });
+    let transport = choice
+        .probe(&client)
+        .map_err(|source| ScreenshotError::Transport { choice, source })?;
+    let picture = whole_screenshot(&client, args.head.into(), transport.into(), LIMIT)?;
     std::fs::write(&args.file, picture.to_png()?)
         .with_context(|| format!("cannot write {}", args.file.display()))?;
     output.print(&Saved {
@@ -47,6 +58,10 @@ pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> 
         head: args.head,
         width: picture.width(),
         height: picture.height(),
+        transport: match transport {
+            GfxTransport::Region => "region",
+            GfxTransport::Dmabuf => "dmabuf",
+        },
     })
 }
 
@@ -69,7 +84,8 @@ impl fmt::Display for Saved {
             head,
             width,
             height,
+            transport,
         } = self;
-        writeln!(f, "{file}: head {head}, {width}x{height}")
+        writeln!(f, "{file}: head {head}, {width}x{height}, by {transport}")
     }
 }

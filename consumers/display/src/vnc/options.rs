@@ -4,12 +4,15 @@ use super::limits::VncLimits;
 use super::security::Exposure;
 use super::security::Security;
 use crate::display::DisplayCounters;
+use crate::transport_choice::TransportChoice;
 
 /// What a server is made with.
 #[derive(Debug, Clone)]
 pub struct VncOptions {
     /// Which head is shown.
     pub head: u32,
+    /// How its pictures are had from the device.
+    pub transport: TransportChoice,
     /// What viewers may show as their window's title.
     pub name: String,
     /// Who may look.
@@ -26,6 +29,7 @@ impl VncOptions {
     pub fn new(security: Security) -> Self {
         Self {
             head: 0,
+            transport: TransportChoice::default(),
             name: "irqbroker".to_owned(),
             security,
             exposure: Exposure::default(),
