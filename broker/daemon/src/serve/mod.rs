@@ -7,6 +7,7 @@
 //!
 //! One thread, one epoll set. With nothing to relay and nothing asked it sleeps.
 
+mod aio_fd;
 mod claim_fd;
 mod dispatch;
 mod fd_limit;
