@@ -39,6 +39,7 @@ mod serve_moves;
 mod serve_peers;
 mod serve_python;
 mod serve_rig;
+mod serve_switch;
 mod serve_users;
 mod service;
 mod set_path;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
         serve_moves::stories(),
         serve_peers::stories(),
         serve_python::stories(),
+        serve_switch::stories(),
         serve_users::stories(),
     ]
     .into_iter()
