@@ -27,8 +27,8 @@ use super::welcome::Greeting;
 use super::welcome::welcome;
 
 impl Server {
-    /// Serves one packet. Fds that nobody takes are closed.
-    pub(super) fn serve_packet(&mut self, id: u64, bytes: &[u8], fds: Vec<OwnedFd>) {
+    /// Serves one packet. Fds that nobody takes are left.
+    pub(super) fn serve_packet(&mut self, id: u64, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
         let frame = match RequestFrame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
@@ -55,7 +55,7 @@ impl Server {
         }
     }
 
-    /// Refuses a packet whose fds the daemon had no room for. Those that came are closed.
+    /// Refuses a packet whose fds the daemon had no room for.
     pub(super) fn refuse_cut_off(&mut self, id: u64, bytes: &[u8]) {
         tracing::debug!("no fds left for those of a packet");
         match RequestFrame::decode(bytes) {
@@ -129,7 +129,7 @@ impl Server {
         id: u64,
         number: u64,
         hello: &Hello,
-        fds: Vec<OwnedFd>,
+        fds: &mut Vec<OwnedFd>,
     ) -> Result<(), WireError> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return Ok(());
@@ -148,8 +148,7 @@ impl Server {
             vgpus: self.hooks.vgpus.is_some(),
         };
         let who = (peer.uid, peer.gid);
-        let record = fds.into_iter().next();
-        let (answer, new) = welcome(hello, record, &self.options.policy, who, greeting)?;
+        let (answer, new) = welcome(hello, fds, &self.options.policy, who, greeting)?;
         peer.scopes = Some(new.scopes.clone());
         let record = new.record.clone().map(OutFd::Record);
         self.reply(id, number, &answer, record.into_iter().collect());
@@ -162,7 +161,7 @@ impl Server {
         id: u64,
         number: u64,
         request: Request,
-        fds: Vec<OwnedFd>,
+        fds: &mut Vec<OwnedFd>,
     ) -> Result<(), WireError> {
         let expected = request.fd_count();
         if fds.len() != expected {

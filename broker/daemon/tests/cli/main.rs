@@ -29,6 +29,7 @@ mod report;
 mod serve;
 mod serve_contract;
 mod serve_death;
+mod serve_files;
 mod serve_flood;
 mod serve_hostile;
 mod serve_input;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         serve::stories(),
         serve_contract::stories(),
         serve_death::stories(),
+        serve_files::stories(),
         serve_flood::stories(),
         serve_hostile::stories(),
         serve_input::stories(),
