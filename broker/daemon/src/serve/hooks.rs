@@ -13,6 +13,7 @@ use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::Vgpus;
 use irqbroker_protocol::WireError;
 
+use super::closer::Closer;
 use super::options::Options;
 use crate::vgpu_host::Ticket;
 
@@ -79,7 +80,7 @@ pub(crate) trait VgpuHost {
 
 /// What is called once, when everything is open and before the first peer is served: the place to
 /// give rights up.
-pub(crate) type BeforeLoop = Box<dyn FnOnce() -> anyhow::Result<()>>;
+pub(crate) type BeforeLoop = Box<dyn FnOnce(&Closer) -> anyhow::Result<()>>;
 
 /// Changes what may change while the daemon runs: the policy and the quotas.
 pub(crate) type Reload = Box<dyn FnMut(&mut Options)>;

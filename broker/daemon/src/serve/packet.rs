@@ -26,8 +26,8 @@ use super::welcome::Greeting;
 use super::welcome::welcome;
 
 impl Server {
-    /// Serves one packet. Fds that nobody takes are closed.
-    pub(super) fn serve_packet(&mut self, id: u64, bytes: &[u8], fds: Vec<OwnedFd>) {
+    /// Serves one packet. Fds that nobody takes are left.
+    pub(super) fn serve_packet(&mut self, id: u64, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
         let frame = match RequestFrame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
@@ -56,7 +56,7 @@ impl Server {
         }
     }
 
-    /// Refuses a packet whose fds the daemon had no room for. Those that came are closed.
+    /// Refuses a packet whose fds the daemon had no room for.
     pub(super) fn refuse_cut_off(&mut self, id: u64, bytes: &[u8]) {
         tracing::debug!("no fds left for those of a packet");
         match RequestFrame::decode(bytes) {
@@ -130,7 +130,7 @@ impl Server {
         id: u64,
         number: u64,
         hello: &Hello,
-        fds: Vec<OwnedFd>,
+        fds: &mut Vec<OwnedFd>,
     ) -> Result<(), WireError> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return Ok(());
@@ -149,8 +149,7 @@ impl Server {
             vgpus: self.hooks.vgpus.is_some(),
         };
         let who = (peer.uid, peer.gid);
-        let record = fds.into_iter().next();
-        let (answer, new) = welcome(hello, record, &self.options.policy, who, greeting)?;
+        let (answer, new) = welcome(hello, fds, &self.options.policy, who, greeting)?;
         peer.scopes = Some(new.scopes.clone());
         let record = new.record.clone().map(OutFd::Record);
         self.reply(id, number, &answer, record.into_iter().collect());
@@ -163,7 +162,7 @@ impl Server {
         id: u64,
         number: u64,
         request: Request,
-        fds: Vec<OwnedFd>,
+        fds: &mut Vec<OwnedFd>,
     ) -> Result<(), WireError> {
         let expected = request.fd_count();
         if fds.len() != expected {
