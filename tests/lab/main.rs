@@ -38,6 +38,7 @@ mod vgpu_dmabuf_display;
 mod vgpu_fbdev;
 mod vgpu_flips;
 mod vgpu_picture;
+mod vgpu_resize;
 mod vgpu_vfio;
 mod vgpu_vnc;
 
@@ -67,6 +68,7 @@ const STORIES: &[Story] = &[
     Story::new("vgpu-qemu-bochs", vgpu_bochs::run),
     Story::new("vgpu-qemu-flips", vgpu_flips::run),
     Story::new("vgpu-qemu-vnc", vgpu_vnc::run),
+    Story::new("vgpu-qemu-resize", vgpu_resize::run),
     Story::new("vgpu-qemu-vfio", vgpu_vfio::run),
     Story::new("manager-nvme", manager_nvme::run),
     Story::new("cdev", cdev::run),

@@ -67,6 +67,14 @@ pub(crate) fn give_to(driver: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes the device from the driver that has it and gives it back, which finds it anew.
+pub(crate) fn probe_again(driver: &str) -> anyhow::Result<()> {
+    let address = devices::address(ID)?.to_string();
+    let bound = Path::new(PCI).join("drivers").join(driver);
+    fs::write(bound.join("unbind"), &address).context("its driver does not let it go")?;
+    give_to(driver)
+}
+
 /// What a driver's link leads to.
 fn driver_of(bound: &Path) -> Option<String> {
     let target: PathBuf = fs::read_link(bound).ok()?;

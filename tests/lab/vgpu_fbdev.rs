@@ -1,6 +1,8 @@
 //! The console that Linux's bochs driver makes of our vGPU.
 
 use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::bail;
@@ -68,6 +70,11 @@ impl Console {
         let rgb = shown.flat_map(|(&[blue, green, red, _], _)| [red, green, blue]);
         Picture::new(width, height, rgb.collect()).context("its memory is too small")
     }
+}
+
+/// Where the kernel tells of a connector.
+pub(crate) fn connector_folder(connector: &str) -> PathBuf {
+    Path::new(CONNECTORS).join(connector)
 }
 
 /// A connector with a monitor, and that one's preferred mode.

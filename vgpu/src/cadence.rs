@@ -2,6 +2,8 @@
 
 use crate::clock::MonotonicTime;
 use crate::refresh::Refresh;
+use crate::refresh::frames_in;
+use crate::refresh::nanos_of;
 
 /// The vblanks of a head, numbered by frame, as points of time.
 ///
@@ -49,7 +51,7 @@ impl Cadence {
         now: MonotonicTime,
         since_vblank: u64,
     ) -> Self {
-        let last = refresh.nanos_of(1).saturating_sub(1);
+        let last = nanos_of(refresh, 1).saturating_sub(1);
         let start = now.as_nanos().saturating_sub(since_vblank.min(last));
         Self {
             refresh,
@@ -73,7 +75,7 @@ impl Cadence {
     /// When the vblank of `frame` happens. For a frame from before [`start`](Self::start): that.
     #[must_use]
     pub fn deadline(&self, frame: u64) -> MonotonicTime {
-        let elapsed = self.refresh.nanos_of(frame.saturating_sub(self.first));
+        let elapsed = nanos_of(self.refresh, frame.saturating_sub(self.first));
         MonotonicTime::from_nanos(self.start.as_nanos().saturating_add(elapsed))
     }
 
@@ -81,7 +83,7 @@ impl Cadence {
     #[must_use]
     pub fn frame_at(&self, time: MonotonicTime) -> u64 {
         let elapsed = time.as_nanos().saturating_sub(self.start.as_nanos());
-        self.first.saturating_add(self.refresh.frames_in(elapsed))
+        self.first.saturating_add(frames_in(self.refresh, elapsed))
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
             prop_assert_eq!(changed.frame_at(now), frame);
             prop_assert_eq!(
                 changed.deadline(frame + 1),
-                MonotonicTime::from_nanos(now.as_nanos() + after.nanos_of(1))
+                MonotonicTime::from_nanos(now.as_nanos() + nanos_of(after, 1))
             );
         }
     }

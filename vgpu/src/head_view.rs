@@ -2,14 +2,14 @@
 //!
 //! `VFIO_DEVICE_QUERY_GFX_PLANE` knows no heads, and a device has one user who binds its
 //! interrupts. A view is a device for each further one who looks: it has the pictures of one head,
-//! that head's display interrupt with eventfds and masks of its own, and of all that the guest
-//! sees only the monitor: whoever shows a picture says how large it can be.
+//! that head's display interrupt with eventfds and masks of its own, and nothing that the guest sees. One with
+//! the right to it changes the monitor: whoever shows a picture says how large it is best.
 //!
 //! | region | what |
 //! |---|---|
 //! | 0 | the primary plane, from its first byte on, as of the latest query |
 //! | 1 | the cursor, likewise |
-//! | 2 | the head's EDID ([`RegionType::GFX_EDID`](irqbroker_vfio_abi::RegionType::GFX_EDID)) |
+//! | 2 | the head's EDID ([`RegionType::GFX_EDID`](irqbroker_vfio_abi::RegionType::GFX_EDID)), to be read |
 //!
 //! Interrupt index 0 is the display's, with the events of this head from sub-index 0 on.
 
@@ -33,6 +33,7 @@ use irqbroker_vfio_abi::IrqSet;
 use irqbroker_vfio_abi::IrqSetAnswer;
 use irqbroker_vfio_abi::IrqType;
 use irqbroker_vfio_abi::PlaneType;
+use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 use irqbroker_vfio_abi::RegionInfo;
 
@@ -59,10 +60,18 @@ pub struct HeadView {
     device: Arc<VgpuDevice>,
     head: HeadId,
     place: usize,
+    monitor: MonitorAccess,
+}
+
+/// What a view may do to the monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MonitorAccess {
+    Read,
+    Change,
 }
 
 impl VgpuDevice {
-    /// A view of a head.
+    /// A view of a head, to be looked at and no more.
     ///
     /// # Errors
     ///
@@ -73,11 +82,19 @@ impl VgpuDevice {
             device: Arc::clone(self),
             head,
             place: self.add_view(usize::from(known.id().0)),
+            monitor: MonitorAccess::Read,
         })
     }
 }
 
 impl HeadView {
+    /// One that may change the head's monitor, too: its EDID region can be written.
+    #[must_use]
+    pub const fn with_monitor(mut self) -> Self {
+        self.monitor = MonitorAccess::Change;
+        self
+    }
+
     /// Which head it shows.
     #[must_use]
     pub const fn head(&self) -> HeadId {
@@ -128,7 +145,10 @@ impl Device for HeadView {
 
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo, Errno> {
         if index == EDID {
-            return Ok(self.device.edid_region_info(index));
+            let mut info = self.device.edid_region_info(index);
+            let may_change = self.monitor == MonitorAccess::Change;
+            info.flags.set(RegionFlags::WRITE, may_change);
+            return Ok(info);
         }
         let plane = plane_of(index).ok_or(Errno::EINVAL)?;
         self.device.window_info(self.asker(), plane, index)
@@ -179,7 +199,7 @@ impl Device for HeadView {
     }
 
     fn region_write(&self, index: RegionIndex, offset: u64, data: &[u8]) -> Result<usize, Errno> {
-        if index != EDID {
+        if index != EDID || self.monitor == MonitorAccess::Read {
             return Err(Errno::EINVAL);
         }
         let head = usize::from(self.head.0);

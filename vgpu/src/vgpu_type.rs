@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::edid;
+use irqbroker_vfio_abi::Mode;
+
 use crate::instance::MAX_HEADS;
 use crate::refresh::Refresh;
 
@@ -90,7 +91,7 @@ impl VgpuType {
         let (width, height, vram) = (self.width, self.height, self.vram);
         if ![width, height]
             .iter()
-            .all(|size| (64..=edid::MAX_PIXELS).contains(size))
+            .all(|size| (64..=Mode::MAX_SIDE).contains(size))
         {
             return Err(TypeError::Mode { width, height });
         }

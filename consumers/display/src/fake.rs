@@ -26,17 +26,23 @@ use irqbroker_vfio_abi::IrqSetAnswer;
 use irqbroker_vfio_abi::IrqType;
 use irqbroker_vfio_abi::PlaneMask;
 use irqbroker_vfio_abi::PlaneType;
+use irqbroker_vfio_abi::RegionCapability;
 use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 use irqbroker_vfio_abi::RegionInfo;
+use irqbroker_vfio_abi::RegionType;
 use rustix::fs::MemfdFlags;
 use rustix::fs::SealFlags;
+
+use crate::fake_edid::FakeEdid;
 
 /// Events of the one head.
 pub(crate) const REFRESH: usize = 0;
 pub(crate) const CURSOR: usize = 1;
 pub(crate) const HOTPLUG: usize = 2;
 
+/// The region of a monitor.
+const EDID: RegionIndex = RegionIndex(2);
 /// Bytes of each plane's region.
 pub(crate) const SIZE: usize = 1 << 20;
 const XR24: u32 = u32::from_le_bytes(*b"XR24");
@@ -62,9 +68,13 @@ struct State {
     /// How often the picture's buffer is another by the time that it is fetched.
     flips_before_fetch: u32,
     fetches: u32,
+    edid: Option<FakeEdid>,
+    /// Whether its monitor is not to be changed.
+    is_fixed: bool,
 }
 
-/// Region 0 is the primary plane's and has a file, region 1 the cursor's and has none.
+/// Region 0 is the primary plane's and has a file, region 1 the cursor's and has none; region 2 is the monitor's
+/// if there is one.
 #[derive(Debug)]
 pub(crate) struct FakeDisplay {
     file: OwnedFd,
@@ -93,6 +103,8 @@ impl FakeDisplay {
                 id: 1,
                 flips_before_fetch: 0,
                 fetches: 0,
+                edid: None,
+                is_fixed: false,
             }),
         }
     }
@@ -205,6 +217,26 @@ impl FakeDisplay {
         self.state().overtaking = times;
     }
 
+    /// Plugs a monitor in; tells nobody.
+    pub(crate) fn plug(&self, edid: FakeEdid) {
+        self.state().edid = Some(edid);
+    }
+
+    /// Has the monitor's EDID read and not written.
+    pub(crate) fn fix_monitor(&self) {
+        self.state().is_fixed = true;
+    }
+
+    /// Looks at the monitor.
+    pub(crate) fn edid<T>(&self, look: impl FnOnce(&FakeEdid) -> T) -> T {
+        look(self.state().edid.as_ref().unwrap())
+    }
+
+    /// Changes it past its rules.
+    pub(crate) fn change_edid(&self, change: impl FnOnce(&mut FakeEdid)) {
+        change(self.state().edid.as_mut().unwrap());
+    }
+
     /// Signals an event.
     pub(crate) fn signal(&self, event: usize) {
         if let Some(bound) = &self.state().bound[event] {
@@ -231,7 +263,7 @@ impl Device for FakeDisplay {
     fn info(&self) -> Result<DeviceInfo, Errno> {
         Ok(DeviceInfo {
             flags: DeviceFlags::empty(),
-            num_regions: 2,
+            num_regions: 3,
             num_irqs: 6,
             capabilities: Vec::new(),
         })
@@ -240,6 +272,20 @@ impl Device for FakeDisplay {
     fn region_info(&self, index: RegionIndex) -> Result<RegionInfo, Errno> {
         let state = self.state();
         let mut flags = RegionFlags::READ;
+        if index == EDID {
+            let has_monitor = state.edid.is_some();
+            flags.set(RegionFlags::WRITE, !state.is_fixed);
+            return Ok(RegionInfo {
+                index,
+                flags,
+                size: if has_monitor { 4096 } else { 0 },
+                offset: 0,
+                capabilities: has_monitor
+                    .then_some(RegionCapability::Type(RegionType::GFX_EDID))
+                    .into_iter()
+                    .collect(),
+            });
+        }
         flags.set(RegionFlags::MMAP, state.mappable);
         Ok(RegionInfo {
             index,
@@ -297,6 +343,10 @@ impl Device for FakeDisplay {
         offset: u64,
         data: &mut [u8],
     ) -> Result<usize, Errno> {
+        if index == EDID {
+            let state = self.state();
+            return Ok(state.edid.as_ref().unwrap().read(offset, data));
+        }
         if index == RegionIndex(0) {
             return Ok(rustix::io::pread(&self.file, data, offset)?);
         }
@@ -307,8 +357,12 @@ impl Device for FakeDisplay {
         Ok(len)
     }
 
-    fn region_write(&self, _: RegionIndex, _: u64, _: &[u8]) -> Result<usize, Errno> {
-        Err(Errno::EINVAL)
+    fn region_write(&self, index: RegionIndex, offset: u64, data: &[u8]) -> Result<usize, Errno> {
+        let mut state = self.state();
+        match &mut state.edid {
+            Some(edid) if index == EDID => edid.write(offset, data),
+            _ => Err(Errno::EINVAL),
+        }
     }
 
     fn reset(&self) -> Result<(), Errno> {

@@ -12,6 +12,8 @@
 //! interrupt says that there is something new to see, and a [`VncServer`] shows that to viewers. Nothing of
 //! what a device or a viewer tells is trusted.
 //!
+//! A [`Monitor`] says how large the picture is best: it changes the EDID that the device's guest reads.
+//!
 //! No timer decides when to look, no thread is started: an embedder polls
 //! [`Display::poll_fd`] or [`VncServer::poll_fd`] and calls `service`. What the events mean is said
 //! in `design/display-irq.md`, what a viewer is sent in `design/display.md`.
@@ -24,6 +26,8 @@ mod dmabuf_fd;
 mod dmabufs;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_edid;
 mod fetch;
 mod frame;
 #[cfg(any(test, feature = "testing"))]
@@ -31,6 +35,8 @@ mod frame;
 pub mod fuzz;
 mod import_error;
 mod mapping_fd;
+mod monitor;
+mod monitor_error;
 mod picture;
 mod pixels;
 mod plan;
@@ -59,6 +65,10 @@ pub use display_error::WaitError;
 pub use dmabuf_fd::read_dmabuf;
 pub use frame::Frame;
 pub use import_error::ImportError;
+pub use monitor::Monitor;
+pub use monitor::Preference;
+pub use monitor_error::FindMonitorError;
+pub use monitor_error::PreferError;
 pub use picture::DecodeError;
 pub use picture::EncodeError;
 pub use picture::Picture;
@@ -76,6 +86,7 @@ pub use vnc::Exposure;
 pub use vnc::Password;
 pub use vnc::PasswordError;
 pub use vnc::ProtocolError;
+pub use vnc::Resize;
 pub use vnc::Security;
 pub use vnc::ServiceError;
 pub use vnc::VncCounters;

@@ -13,7 +13,7 @@ start_vgpu() {
     vgpu_folder=$(mktemp --directory)
     vgpu_socket=$vgpu_folder/vgpu
     exec {told}< <(exec "$BINARIES/irqbroker" vgpu serve --json --type "$VGPU_TYPE" --socket "$vgpu_socket" \
-        --vnc 127.0.0.1:0 --vnc-no-password 2>"$folder/vgpu")
+        --vnc 127.0.0.1:0 --vnc-no-password --vnc-resize 2>"$folder/vgpu")
     vgpu_server=$!
     # It says so once the sockets are there.
     read -r -u "$told" line || die "no vGPU: $(cat "$folder/vgpu")"
@@ -44,18 +44,21 @@ stop_vgpu() {
 #   screenshot NAME    takes FOLDER/NAME.png of head 0
 #   vnc NAME           the same by a VNC viewer that connects and leaves
 #   viewer NAME        the same by one that has been connected since it was first asked for, and asks for nothing
+#   resize SIZE        has a viewer ask for another size, and is answered with what it is told
 #
-# The answer has the bytes of the file, hexadecimal, or nothing if there is no picture.
+# The answer to the others has the bytes of the file, hexadecimal, or nothing if there is no picture.
 answer_questions() {
-    local folder=$1 question name file picture
+    local folder=$1 question name file answer
     # For both directions, so that opening waits for nobody.
     exec 3<>"$vgpu_folder/questions.out" 4<>"$vgpu_folder/questions.in"
     while read -r -u 3 question name; do
-        picture="" file=$folder/$name.png
-        if take_picture "$question" "$file" >/dev/null; then
-            picture=$(od --address-radix=n --output-duplicates --format=x1 "$file" | tr --delete ' \n')
+        answer="" file=$folder/$name.png
+        if [ "$question" = resize ]; then
+            answer=$("$BINARIES/vnc_resize" "$vgpu_vnc" "$name") || answer=""
+        elif take_picture "$question" "$file" >/dev/null; then
+            answer=$(od --address-radix=n --output-duplicates --format=x1 "$file" | tr --delete ' \n')
         fi
-        echo "$picture" >&4
+        echo "$answer" >&4
     done
 }
 

@@ -1,6 +1,10 @@
 //! The monitors of a device: their EDIDs, and whether they are plugged in.
 
+use irqbroker_vfio_abi::Edid;
 use irqbroker_vfio_abi::Errno;
+use irqbroker_vfio_abi::Mode;
+use irqbroker_vfio_abi::MonitorDescription;
+use irqbroker_vfio_abi::MonitorError;
 use irqbroker_vfio_abi::RegionCapability;
 use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
@@ -12,12 +16,8 @@ use crate::device::VgpuDevice;
 use crate::device::state::Outbox;
 use crate::device::state::State;
 use crate::device::state::head_id;
-use crate::edid::Edid;
-use crate::edid::EdidEffect;
-use crate::edid::EdidRegion;
-use crate::edid::Mode;
-use crate::edid::MonitorDescription;
-use crate::edid::MonitorError;
+use crate::edid_region::EdidEffect;
+use crate::edid_region::EdidRegion;
 use crate::head::HeadId;
 use crate::registers::Monitor;
 use crate::vgpu_type::VgpuType;

@@ -10,7 +10,7 @@ use crate::config_space::ConfigEffect;
 use crate::device::Asker;
 use crate::device::Plane;
 use crate::device::VgpuDevice;
-use crate::edid::EdidRegion;
+use crate::edid_region::EdidRegion;
 use crate::msix_table;
 use crate::registers;
 use crate::registers::Effect;

@@ -17,7 +17,7 @@ use crate::device::state::Outbox;
 use crate::device::state::State;
 use crate::device::state::display_place;
 use crate::device::state::head_id;
-use crate::edid::EdidRegion;
+use crate::edid_region::EdidRegion;
 use crate::head_event::HeadEvent;
 use crate::head_events::Carried;
 use crate::head_events::Listener;

@@ -11,7 +11,7 @@ use crate::device::regions::Reset;
 use crate::device::test_card::Card;
 use crate::device::vectors::vector_count;
 use crate::device::views::View;
-use crate::edid::EdidRegion;
+use crate::edid_region::EdidRegion;
 use crate::head::Head;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::DmabufId;
+use irqbroker_vfio_abi::Edid;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::GfxEdid;
 use irqbroker_vfio_abi::GfxPlaneInfo;
@@ -13,7 +14,6 @@ use irqbroker_vfio_abi::LinkState;
 use irqbroker_vfio_abi::RegionIndex;
 
 use crate::device::VgpuDevice;
-use crate::edid::Edid;
 use crate::fuzz::Bed;
 use crate::fuzz::HEADS;
 use crate::fuzz::Operation;
@@ -35,7 +35,12 @@ pub fn gfx(input: &[u8]) {
         let bed = bed.as_ref().expect("memory and eventfds");
         let views: Vec<_> = (0..HEADS)
             .filter_map(|head| u8::try_from(head).ok())
-            .map(|head| bed.device.head_view(HeadId(head)).expect("a head"))
+            .map(|head| {
+                bed.device
+                    .head_view(HeadId(head))
+                    .expect("a head")
+                    .with_monitor()
+            })
             .collect();
         for operation in operations(input) {
             let view = &views[usize::from(operation.kind >> 7)];

@@ -5,9 +5,11 @@ use super::*;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use irqbroker_vfio_abi::GfxEdidField;
 use irqbroker_vfio_abi::GfxSurface;
 use irqbroker_vfio_abi::IrqAction;
 use irqbroker_vfio_abi::IrqData;
+use irqbroker_vfio_abi::LinkState;
 use irqbroker_vfio_abi::RegionFlags;
 use rustix::event::EventfdFlags;
 use rustix::event::eventfd;
@@ -16,6 +18,7 @@ use crate::export::ExportDmabuf;
 use crate::fakes::FakeClock;
 use crate::granularity::Granularity;
 use crate::parent::VgpuParent;
+use crate::registers::Monitor;
 use crate::scheduler::VblankDriver;
 use crate::scheduler::VblankScheduler;
 use crate::vgpu_type::VgpuType;
@@ -220,6 +223,12 @@ fn queries_of_planes_and_transports_that_are_not_there_are_einval() {
     bed.device.head_view(HeadId(2)).unwrap_err();
 }
 
+/// Takes the link down.
+fn unplug(view: &HeadView) -> Result<usize, Errno> {
+    let down = LinkState::DOWN.0.to_ne_bytes();
+    view.region_write(EDID, GfxEdidField::LinkState.offset(), &down)
+}
+
 #[test]
 fn view_can_look_and_do_nothing_else() {
     let bed = Bed::new();
@@ -227,11 +236,26 @@ fn view_can_look_and_do_nothing_else() {
     let view = bed.view(1);
     query(&view, PlaneType::PRIMARY).unwrap();
     assert_eq!(view.region_write(PRIMARY, 0, &[1]), Err(Errno::EINVAL));
+    let edid = view.region_info(EDID).unwrap();
+    assert_eq!(edid.flags, RegionFlags::READ);
+    assert_eq!(unplug(&view), Err(Errno::EINVAL));
+    assert_eq!(bed.device.monitor(HeadId(1)), Some(Monitor::Plugged));
     assert_eq!(view.reset(), Err(Errno::EINVAL));
     assert_eq!(view.region_info(RegionIndex(9)), Err(Errno::EINVAL));
     let err = IrqSet::disable(IrqIndex::ERR);
     assert_eq!(view.set_irqs(&err), Err(Errno::EINVAL));
     assert_eq!(view.irq_info(IrqIndex(1)), Err(Errno::EINVAL));
+}
+
+#[test]
+fn view_with_the_right_to_it_changes_the_monitor_of_its_head() {
+    let bed = Bed::new();
+    let view = bed.view(1).with_monitor();
+    let edid = view.region_info(EDID).unwrap();
+    assert_eq!(edid.flags, RegionFlags::READ | RegionFlags::WRITE);
+    assert_eq!(unplug(&view), Ok(4));
+    let monitors = [0, 1].map(|head| bed.device.monitor(HeadId(head)));
+    assert_eq!(monitors, [Monitor::Plugged, Monitor::Unplugged].map(Some));
 }
 
 #[test]

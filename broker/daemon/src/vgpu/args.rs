@@ -92,6 +92,10 @@ pub(crate) struct VncArgs {
         conflicts_with = "password_file"
     )]
     pub(crate) no_password: bool,
+    /// Let a viewer that asks for another size, as when its window is resized, have the head's monitor prefer that
+    /// size; the guest is told and sets the mode if it wants
+    #[arg(long = "vnc-resize", requires = "address")]
+    pub(crate) resize: bool,
     /// Allow an address that other hosts can reach; nothing that is sent is encrypted
     #[arg(long = "vnc-allow-remote", requires = "address")]
     pub(crate) allow_remote: bool,

@@ -17,6 +17,7 @@ use irqbroker::vgpu::VgpuDevice;
 use irqbroker_display::BindError;
 use irqbroker_display::Exposure;
 use irqbroker_display::Password;
+use irqbroker_display::Resize;
 use irqbroker_display::Security;
 use irqbroker_display::VncOptions;
 use irqbroker_display::VncServer;
@@ -58,10 +59,15 @@ pub(super) fn start(args: &VncArgs, device: &Arc<VgpuDevice>) -> anyhow::Result<
     };
     let (security, password) = security(args)?;
     let view = device.head_view(HeadId(args.head))?;
+    let (view, resize) = match args.resize {
+        false => (view, Resize::Refused),
+        true => (view.with_monitor(), Resize::Monitor),
+    };
     let options = VncOptions {
         // The head that the view tells of.
         head: args.head.into(),
         name: format!("{} head {}", device.instance().name(), args.head),
+        resize,
         exposure: if args.allow_remote {
             Exposure::Anywhere
         } else {

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::display_error::OpenError;
 use crate::display_error::WaitError;
+use crate::monitor_error::FindMonitorError;
 use crate::plan::PlanError;
 
 /// Why a server cannot be made.
@@ -32,6 +33,15 @@ pub enum BindError {
         /// What is missing.
         #[source]
         source: PlanError,
+    },
+    /// Viewers were to change a monitor that nobody can change.
+    #[error("viewers cannot ask for another size of head {head}")]
+    Monitor {
+        /// Which head.
+        head: u32,
+        /// Why not.
+        #[source]
+        source: FindMonitorError,
     },
     /// It cannot listen there.
     #[error("cannot listen on {address}")]

@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use super::error::ProtocolError;
+use super::options::Resize;
 use super::password::CHALLENGE;
+use super::replies::REPLIES_MAX;
+use super::replies::Status;
 use super::screen::Screen;
 use super::security::Security;
 use super::session::Session;
@@ -23,10 +26,16 @@ const WIDTH: u16 = 70;
 const HEIGHT: u16 = 20;
 /// Pieces of an update are never more: the picture in 32 bits, and a kilobyte of headers.
 const PIECE_MAX: usize = WIDTH as usize * HEIGHT as usize * 4 + 1024;
+const _: () = assert!(REPLIES < PIECE_MAX);
 /// Nor are there more of them for one request.
 const PIECES_MAX: usize = 64;
 
-/// The bytes of a viewer behind one that says in how many pieces they come.
+/// The first byte's bit that says that viewers may ask for another size.
+const MAY_RESIZE: u8 = 0x80;
+/// What is appended for wishes: one header of an update, and for each an answer of one screen.
+const REPLIES: usize = 4 + (REPLIES_MAX + 1) * 32;
+
+/// The bytes of a viewer behind one that says in how many pieces they come, and what it may.
 ///
 /// # Panics
 ///
@@ -36,18 +45,24 @@ pub fn rfb(data: &[u8]) {
         return;
     };
     let bytes = &bytes[..bytes.len().min(LEN_MAX)];
-    let whole = serve(bytes, bytes.len().max(1));
-    let in_pieces = serve(bytes, usize::from(pieces).max(1));
+    let resize = match pieces & MAY_RESIZE {
+        0 => Resize::Refused,
+        _ => Resize::Monitor,
+    };
+    let pieces = pieces & !MAY_RESIZE;
+    let whole = serve(bytes, bytes.len().max(1), resize);
+    let in_pieces = serve(bytes, usize::from(pieces).max(1), resize);
     assert_eq!(whole, in_pieces);
 }
 
 /// What is sent to somebody who sends this, and how it ended.
-fn serve(bytes: &[u8], at_once: usize) -> (Vec<u8>, Result<(), ProtocolError>) {
+fn serve(bytes: &[u8], at_once: usize, resize: Resize) -> (Vec<u8>, Result<(), ProtocolError>) {
     let terms = Terms {
         security: Security::None,
         challenge: [0; CHALLENGE],
         name: Arc::from("fuzz"),
         cut_text_max: 1024,
+        resize,
     };
     let mut sent = Vec::new();
     let mut session = Session::new(terms, &mut sent);
@@ -55,6 +70,11 @@ fn serve(bytes: &[u8], at_once: usize) -> (Vec<u8>, Result<(), ProtocolError>) {
         if let Err(error) = session.receive(piece, &mut sent) {
             return (sent, Err(error));
         }
+    }
+    if let Some((width, height)) = session.take_wish() {
+        assert_eq!(resize, Resize::Monitor);
+        assert!(session.is_running() && width > 0 && height > 0);
+        session.answer(Status::Forwarded);
     }
     // Nothing is sent for what makes no sense, whatever came before it in the same piece.
     let screen = screen();

@@ -23,6 +23,9 @@ pub struct VncLimits {
     pub failures: u32,
     /// How long.
     pub lockout: Duration,
+    /// How long the monitor stays as it is once a viewer has changed it. Of the wishes that come meanwhile
+    /// the last one counts.
+    pub resize: Duration,
 }
 
 impl Default for VncLimits {
@@ -34,6 +37,7 @@ impl Default for VncLimits {
             cut_text: 1 << 20,
             failures: 5,
             lockout: Duration::from_secs(10),
+            resize: Duration::from_millis(250),
         }
     }
 }

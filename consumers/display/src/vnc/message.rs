@@ -31,9 +31,23 @@ pub(super) enum Message {
     CutText {
         len: u32,
     },
-    SetDesktopSize,
+    SetDesktopSize(Layout),
     /// Of a keyboard or pointer: the head has neither.
     Input,
+}
+
+/// What a viewer wants the screens to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One, which is all of the picture.
+    OneScreen {
+        /// Pixels, not 0.
+        width: u16,
+        /// Lines, not 0.
+        height: u16,
+    },
+    /// None, several, one that is not all of the picture, or a picture without pixels.
+    Other,
 }
 
 /// What an update request is for.
@@ -110,14 +124,23 @@ pub(super) fn parse(
             }
             Ok(Some((Message::CutText { len }, body.len())))
         }
-        SET_DESKTOP_SIZE => {
-            // How many screens of 16 bytes follow.
-            let len = bytes.get(6).map(|&screens| 8 + usize::from(screens) * 16);
-            let whole = len.filter(|&len| len <= bytes.len());
-            Ok(whole.map(|len| (Message::SetDesktopSize, len)))
-        }
+        SET_DESKTOP_SIZE => Ok(desktop_size(bytes)),
         message => Err(ProtocolError::Message { message }),
     }
+}
+
+fn desktop_size(bytes: &[u8]) -> Option<(Message, usize)> {
+    let [_, _, size @ .., screens, _] = fixed::<8>(bytes)?;
+    let screens = bytes.get(8..8 + usize::from(screens) * 16)?;
+    let [width, height] = [[size[0], size[1]], [size[2], size[3]]].map(u16::from_be_bytes);
+    // Behind an id of 4 bytes: x, y, width and height, and flags.
+    let is_whole = |screen: &[u8]| screen[4..8] == [0; 4] && screen[8..12] == size;
+    let layout = if screens.len() == 16 && is_whole(screens) && width > 0 && height > 0 {
+        Layout::OneScreen { width, height }
+    } else {
+        Layout::Other
+    };
+    Some((Message::SetDesktopSize(layout), 8 + screens.len()))
 }
 
 fn encodings(bytes: &[u8]) -> Result<Option<(Message, usize)>, ProtocolError> {

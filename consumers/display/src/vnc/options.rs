@@ -6,6 +6,17 @@ use super::security::Security;
 use crate::display::DisplayCounters;
 use crate::transport_choice::TransportChoice;
 
+/// What comes of a viewer's wish for another size, as when its window is resized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resize {
+    /// Nothing: it is refused.
+    #[default]
+    Refused,
+    /// The head's monitor prefers that size from then on, which its guest is told of. The guest sets the
+    /// mode if it wants.
+    Monitor,
+}
+
 /// What a server is made with.
 #[derive(Debug, Clone)]
 pub struct VncOptions {
@@ -17,6 +28,8 @@ pub struct VncOptions {
     pub name: String,
     /// Who may look.
     pub security: Security,
+    /// Whether viewers may ask for another size.
+    pub resize: Resize,
     /// From where.
     pub exposure: Exposure,
     /// How much a viewer may take.
@@ -32,6 +45,7 @@ impl VncOptions {
             transport: TransportChoice::default(),
             name: "irqbroker".to_owned(),
             security,
+            resize: Resize::default(),
             exposure: Exposure::default(),
             limits: VncLimits::default(),
         }
@@ -50,6 +64,8 @@ pub struct VncCounters {
     pub turned_away: u64,
     /// Wrong passwords.
     pub wrong_passwords: u64,
+    /// Times the monitor was changed because a viewer asked for another size.
+    pub resizes: u64,
     /// Viewers left for another error of theirs.
     pub broken: u64,
     /// Viewers left because they were too slow.

@@ -1,12 +1,13 @@
 //! A head of a device for viewers, serviced by the embedder's own loop.
 
+mod accept;
 mod heed;
+mod resize;
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::net::TcpListener;
-use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
@@ -18,8 +19,6 @@ use irqbroker_vfio_abi::Device;
 use rustix::event::epoll;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
-use rustix::net::sockopt;
 
 use super::client::Client;
 use super::client::Ended;
@@ -27,19 +26,20 @@ use super::door::Door;
 use super::error::BindError;
 use super::error::ProtocolError;
 use super::error::ServiceError;
+use super::options::Resize;
 use super::options::VncCounters;
 use super::options::VncOptions;
-use super::password;
 use super::screen::Screen;
 use super::security::Exposure;
 use super::security::Security;
-use super::session::Terms;
 use super::timer::Timer;
+use super::wishes::Wishes;
 use crate::display::Change;
 use crate::display::CursorChange;
 use crate::display::Display;
 use crate::display::PictureChange;
 use crate::frame::Frame;
+use crate::monitor::Monitor;
 use crate::plan::Plan;
 use crate::wait::timeout;
 
@@ -57,7 +57,7 @@ const RECEIVE_MAX: usize = 16 << 10;
 ///
 /// The display's events are bound while there is a viewer behind its handshake, and waited for
 /// while one has asked for what is new, and at no other time. A timer is armed while a viewer is in
-/// its handshake or takes nothing, for no other purpose.
+/// its handshake, takes nothing or asks for other sizes faster than it gets them, for no other purpose.
 #[derive(Debug)]
 pub struct VncServer {
     device: Arc<dyn Device>,
@@ -74,6 +74,9 @@ pub struct VncServer {
     clients: BTreeMap<u64, Client>,
     next_client: u64,
     door: Door,
+    /// If viewers may change it.
+    monitor: Option<Monitor>,
+    wishes: Wishes,
     counters: VncCounters,
 }
 
@@ -97,6 +100,13 @@ impl VncServer {
         }
         let head = options.head;
         Plan::find(&*device, head).map_err(|source| BindError::Display { head, source })?;
+        let monitor = match options.resize {
+            Resize::Refused => None,
+            Resize::Monitor => Some(
+                Monitor::find(Arc::clone(&device))
+                    .map_err(|source| BindError::Monitor { head, source })?,
+            ),
+        };
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
@@ -120,6 +130,8 @@ impl VncServer {
             clients: BTreeMap::new(),
             next_client: FIRST_CLIENT,
             door: Door::default(),
+            monitor,
+            wishes: Wishes::default(),
             counters: VncCounters::default(),
         })
     }
@@ -181,6 +193,7 @@ impl VncServer {
             self.receive(event.data.u64(), event.flags);
         }
         self.follow_viewers()?;
+        self.carry_out_wishes(Instant::now());
         // Somebody may wait for what nobody waited for so far.
         if display || (self.heed.is_empty() && self.is_waited_for()) {
             self.service_display()?;
@@ -196,7 +209,8 @@ impl VncServer {
         let deadlines = self
             .clients
             .values()
-            .filter_map(|client| client.deadline(&limits));
+            .filter_map(|client| client.deadline(&limits))
+            .chain(self.wishes.due(Instant::now()));
         self.timer.set(deadlines.min());
         accepted
     }
@@ -218,8 +232,14 @@ impl VncServer {
         client.session.set_refusal(refusal);
         let mut buffer = [0; RECEIVE_MAX];
         match client.receive(&mut buffer) {
-            Ok(()) if !was_let_in && client.session.is_running() => self.door.admit(),
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(size) = client.session.take_wish() {
+                    self.wishes.add(id, size);
+                }
+                if !was_let_in && client.session.is_running() {
+                    self.door.admit();
+                }
+            }
             Err(ended) => self.leave(id, &ended),
         }
     }
@@ -346,52 +366,11 @@ impl VncServer {
     fn leave(&mut self, id: u64, ended: &Ended) {
         // Its socket leaves the epoll set when it is closed, here.
         self.clients.remove(&id);
+        self.wishes.forget(id);
         ended.tell(id, &mut self.counters);
         if matches!(ended, Ended::Protocol(ProtocolError::Password)) {
             self.door.fail(Instant::now());
         }
-    }
-
-    /// Accepts one viewer: what others did before it came is known by then, such as that they left.
-    fn accept(&mut self) -> Result<(), ServiceError> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = match rustix::net::accept_with(&self.listener, flags) {
-            Ok(socket) => socket,
-            // Gone by now, or another try is due.
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
-            Err(source) => return Err(ServiceError::Accept { source }),
-        };
-        if self.clients.len() - self.looking() >= self.options.limits.clients {
-            // The oldest: its number is the least.
-            let mut all = self.clients.iter();
-            let silent = all.find(|(_, client)| !client.session.is_running());
-            if let Some((&id, _)) = silent {
-                self.leave(id, &Ended::Crowded);
-            }
-        }
-        self.connect(socket.into())
-            .map_err(|source| ServiceError::Accept { source })
-    }
-
-    fn connect(&mut self, socket: TcpStream) -> Result<(), Errno> {
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        // A viewer whose host is gone is noticed some day.
-        sockopt::set_socket_keepalive(&socket, true)?;
-        let terms = Terms {
-            security: self.options.security.clone(),
-            challenge: password::random()?,
-            name: Arc::clone(&self.name),
-            cut_text_max: self.options.limits.cut_text,
-        };
-        let client = Client::new(socket, terms);
-        let id = self.next_client;
-        self.next_client += 1;
-        let data = epoll::EventData::new_u64(id);
-        epoll::add(&self.epoll, &client, data, client.interest)?;
-        self.clients.insert(id, client);
-        self.counters.accepted += 1;
-        tracing::info!(id, "viewer connected");
-        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What one viewer has been told and wants: bytes in, bytes out, and nothing else.
 
+mod size;
+
 use std::io;
 use std::sync::Arc;
 
@@ -12,13 +14,15 @@ use super::handshake::Phase;
 use super::message;
 use super::message::Message;
 use super::message::Request;
+use super::options::Resize;
 use super::password::CHALLENGE;
+use super::replies::Replies;
 use super::screen::Screen;
 use super::security::Security;
 use super::shown::Shown;
 use super::update;
-use super::update::Layout;
 use super::update::Update;
+use super::wishes::Size;
 use crate::cursor::Cursor;
 use crate::damage::Damage;
 use crate::rect::Rect;
@@ -32,6 +36,7 @@ pub(super) struct Terms {
     pub(super) name: Arc<str>,
     /// See [`VncLimits`](super::VncLimits).
     pub(super) cut_text_max: u32,
+    pub(super) resize: Resize,
 }
 
 /// What the viewer understands.
@@ -49,7 +54,8 @@ struct Known {
 #[derive(Debug, Clone, Copy, Default)]
 struct Owed {
     init: bool,
-    layout: Option<Layout>,
+    /// The extended size, by itself.
+    size: bool,
     cursor: bool,
     pointer: bool,
 }
@@ -75,6 +81,9 @@ pub(super) struct Session {
     requested: Option<Rect>,
     refresh: Option<Rect>,
     owed: Owed,
+    /// The size it wants, if that was not taken from here yet.
+    wish: Option<Size>,
+    replies: Replies,
     /// Whether it has been told of a cursor: until then it keeps its own.
     has_cursor: bool,
     /// The one in its picture, or on the way there, if it cannot be told of any.
@@ -100,6 +109,8 @@ impl Session {
             requested: None,
             refresh: None,
             owed: Owed::default(),
+            wish: None,
+            replies: Replies::default(),
             has_cursor: false,
             painted: None,
             encoder: Encoder::default(),
@@ -217,7 +228,9 @@ impl Session {
                 self.requested = Some(bounding(self.requested, part));
             }
             Message::CutText { len } => self.skip = len,
-            Message::SetDesktopSize => self.owed.layout = Some(Layout::Refused),
+            // Nobody asks for it who was not told that there is such a thing.
+            Message::SetDesktopSize(layout) if self.known.extended_size => self.wish(layout),
+            Message::SetDesktopSize(_) => {}
             Message::Input => {}
         }
     }
@@ -236,7 +249,11 @@ impl Session {
         self.owed.pointer |= self.known.pointer && !before.pointer;
         if self.known.extended_size && !before.extended_size {
             // This is how a viewer learns that there is such a thing.
-            self.owed.layout = Some(Layout::Told);
+            self.owed.size = true;
+        }
+        if !self.known.extended_size {
+            self.wish = None;
+            self.replies.forget();
         }
     }
 
@@ -346,26 +363,6 @@ impl Session {
                 self.damage.mark(part);
             }
         }
-    }
-
-    /// Tells the size, if the viewer has to be told and understands it. One that does not goes on
-    /// with the size it knows: the picture is cut, or black beyond its edge.
-    fn resize(&mut self, screen: &Screen, out: &mut Vec<u8>) -> bool {
-        let differs = self.size != screen.size();
-        if differs && (self.known.size || self.known.extended_size) {
-            self.size = screen.size();
-            self.replaced();
-            if !self.known.extended_size {
-                update::resize(self.size, out);
-                return true;
-            }
-            self.owed.layout.get_or_insert(Layout::Told);
-        }
-        let layout = self.owed.layout.take().filter(|_| self.known.extended_size);
-        if let Some(layout) = layout {
-            update::extended_resize(layout, self.size, out);
-        }
-        layout.is_some()
     }
 }
 

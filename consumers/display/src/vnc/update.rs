@@ -7,6 +7,7 @@ use super::encoding::Encoder;
 use super::encoding::Encoding;
 use super::encoding::header;
 use super::format::Format;
+use super::replies::Status;
 use super::shown::Shown;
 use crate::cursor::CursorShape;
 use crate::rect::Rect;
@@ -92,19 +93,26 @@ pub(super) fn resize(size: (u16, u16), out: &mut Vec<u8>) {
 
 /// Why the extended size is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum Reason {
     /// The server has this size, by itself.
     Told,
-    /// The viewer asked for another, which it does not get.
-    Refused,
+    /// The viewer has asked for one, which came to this.
+    Asked(Status),
 }
 
-/// Appends an update that says nothing but the size, as that of one screen.
-pub(super) fn extended_resize(layout: Layout, size: (u16, u16), out: &mut Vec<u8>) {
-    // Reason 1 is this viewer's wish, and status 1 that it is administratively prohibited.
-    let (reason, status) = match layout {
-        Layout::Told => (0, 0),
-        Layout::Refused => (1, 1),
+/// Appends an update that says nothing but the size, as that of one screen, for each of some reasons.
+pub(super) fn extended_resize(reasons: &[Reason], size: (u16, u16), out: &mut Vec<u8>) {
+    // A few.
+    update_header(u16::try_from(reasons.len()).unwrap_or(u16::MAX), out);
+    for &reason in reasons {
+        extended_size(reason, size, out);
+    }
+}
+
+fn extended_size(reason: Reason, size: (u16, u16), out: &mut Vec<u8>) {
+    let (reason, status) = match reason {
+        Reason::Told => (0, 0),
+        Reason::Asked(status) => (1, status as u16),
     };
     let about = Rect {
         x: reason,
@@ -112,7 +120,6 @@ pub(super) fn extended_resize(layout: Layout, size: (u16, u16), out: &mut Vec<u8
         width: size.0,
         height: size.1,
     };
-    update_header(1, out);
     header(about, EXTENDED_DESKTOP_SIZE, out);
     // One screen: id 0 at (0, 0) of the whole size, no flags.
     out.extend([1, 0, 0, 0]);

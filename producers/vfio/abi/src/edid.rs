@@ -1,124 +1,165 @@
-//! The EDID region of a vGPU: which monitor the guest sees.
-//!
-//! The region ([`RegionType::GFX_EDID`](crate::RegionType::GFX_EDID)) begins with these six words;
-//! the EDID itself is at `edid_offset`. To change it: link down, EDID and size, link up.
+//! EDIDs: what a monitor says it can show, built here or checked before a guest reads it (VESA E-EDID 1.4).
 
-use zerocopy::FromBytes;
+mod build;
+mod read;
 
-use crate::info_error::InfoError;
-use crate::wire::GfxEdidWire;
+pub use build::Mode;
+pub use build::MonitorDescription;
+pub use build::MonitorError;
 
-/// The head of an EDID region (`vfio_region_gfx_edid`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct GfxEdid {
-    /// Where the EDID is in the region, bytes. Read-only.
-    pub edid_offset: u32,
-    /// The largest EDID there is room for, bytes. Read-only.
-    pub edid_max_size: u32,
-    /// Bytes of the EDID that is there.
-    pub edid_size: u32,
-    /// The widest picture the vGPU can show, pixels. Read-only.
-    pub max_xres: u32,
-    /// The highest picture the vGPU can show, pixels. Read-only.
-    pub max_yres: u32,
-    /// Whether the monitor is on.
-    pub link_state: LinkState,
+/// Bytes of a block.
+const BLOCK: usize = 128;
+/// What the first block begins with.
+const HEADER: [u8; 8] = [0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00];
+
+/// An EDID whose header, length and checksums are right. What it says of the monitor is not
+/// looked at: that is the guest's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edid {
+    bytes: Vec<u8>,
 }
 
-/// Whether a monitor is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LinkState(pub u32);
-
-impl LinkState {
-    /// It is; the guest sees the EDID.
-    pub const UP: Self = Self(1);
-    /// It is not; the EDID may be changed.
-    pub const DOWN: Self = Self(2);
+/// Why bytes are no EDID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EdidError {
+    /// Not one to eight whole blocks.
+    #[error("an edid is 1 to 8 blocks of 128 bytes, not {len} bytes")]
+    Length {
+        /// Bytes there are.
+        len: usize,
+    },
+    /// It does not begin as an EDID does.
+    #[error("no edid begins with {found:02x?}")]
+    Header {
+        /// What is there.
+        found: [u8; 8],
+    },
+    /// The bytes of a block do not add up to 0.
+    #[error("checksum of edid block {block} is wrong")]
+    Checksum {
+        /// Which, from 0 on.
+        block: usize,
+    },
+    /// It says another number of extension blocks than there are.
+    #[error("the edid tells of {told} extension blocks and has {found}")]
+    Extensions {
+        /// What the base block says.
+        told: usize,
+        /// Blocks behind it.
+        found: usize,
+    },
 }
 
-/// One word of the head. Each is read and written alone and in whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GfxEdidField {
-    /// [`GfxEdid::edid_offset`].
-    EdidOffset,
-    /// [`GfxEdid::edid_max_size`].
-    EdidMaxSize,
-    /// [`GfxEdid::edid_size`].
-    EdidSize,
-    /// [`GfxEdid::max_xres`].
-    MaxXres,
-    /// [`GfxEdid::max_yres`].
-    MaxYres,
-    /// [`GfxEdid::link_state`].
-    LinkState,
-}
+impl Edid {
+    /// The longest there is room for, bytes.
+    pub const MAX_LEN: usize = 8 * BLOCK;
 
-impl GfxEdidField {
-    /// All of them, in the order in which they lie in the region.
-    pub const ALL: [Self; 6] = [
-        Self::EdidOffset,
-        Self::EdidMaxSize,
-        Self::EdidSize,
-        Self::MaxXres,
-        Self::MaxYres,
-        Self::LinkState,
-    ];
-
-    /// The word at an offset into the region, if one begins there.
-    #[must_use]
-    pub fn at(offset: u64) -> Option<Self> {
-        let word = usize::try_from(offset / 4).ok()?;
-        offset
-            .is_multiple_of(4)
-            .then(|| Self::ALL.get(word).copied())
-            .flatten()
-    }
-
-    /// Whether user space may write it. A write to another is ignored by some drivers and EPERM
-    /// with others.
-    #[must_use]
-    pub const fn is_writable(self) -> bool {
-        matches!(self, Self::EdidSize | Self::LinkState)
-    }
-}
-
-impl GfxEdid {
-    /// Bytes of the head.
-    pub const SIZE: usize = size_of::<GfxEdidWire>();
-
-    /// Reads the head of a region.
+    /// Takes the bytes of an EDID.
     ///
     /// # Errors
     ///
-    /// [`InfoError::Short`] if the slice ends within it.
-    pub fn decode(bytes: &[u8]) -> Result<Self, InfoError> {
-        let (wire, _) = GfxEdidWire::read_from_prefix(bytes).map_err(|_| InfoError::Short {
-            len: bytes.len(),
-            minimum: Self::SIZE,
-        })?;
+    /// See [`EdidError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, EdidError> {
+        let len = bytes.len();
+        if len > Self::MAX_LEN || !len.is_multiple_of(BLOCK) {
+            return Err(EdidError::Length { len });
+        }
+        let &found = bytes.first_chunk().ok_or(EdidError::Length { len })?;
+        if found != HEADER {
+            return Err(EdidError::Header { found });
+        }
+        let wrong = bytes
+            .chunks_exact(BLOCK)
+            .position(|block| block[BLOCK - 1] != checksum(&block[..BLOCK - 1]));
+        if let Some(block) = wrong {
+            return Err(EdidError::Checksum { block });
+        }
+        let (told, found) = (usize::from(bytes[126]), len / BLOCK - 1);
+        if told != found {
+            return Err(EdidError::Extensions { told, found });
+        }
         Ok(Self {
-            edid_offset: wire.edid_offset,
-            edid_max_size: wire.edid_max_size,
-            edid_size: wire.edid_size,
-            max_xres: wire.max_xres,
-            max_yres: wire.max_yres,
-            link_state: LinkState(wire.link_state),
+            bytes: bytes.to_vec(),
         })
     }
 
-    /// The bytes of the head.
+    /// One that was built right.
+    fn built(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
+    /// Its bytes, whole blocks.
     #[must_use]
-    pub fn encode(&self) -> [u8; Self::SIZE] {
-        zerocopy::transmute!(GfxEdidWire {
-            edid_offset: self.edid_offset,
-            edid_max_size: self.edid_max_size,
-            edid_size: self.edid_size,
-            max_xres: self.max_xres,
-            max_yres: self.max_yres,
-            link_state: self.link_state.0,
-        })
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Width and height of the first detailed timing, if it begins with one: the mode a guest sets.
+    #[must_use]
+    pub fn preferred(&self) -> Option<(u16, u16)> {
+        let timing = self.bytes.get(54..72)?;
+        let wide = |low: u8, high: u8| u16::from(low) | u16::from(high >> 4) << 8;
+        // A pixel clock of 0 says that it is another descriptor.
+        (timing[0] != 0 || timing[1] != 0)
+            .then(|| (wide(timing[2], timing[4]), wide(timing[5], timing[7])))
     }
 }
 
+/// What makes the sum of all bytes 0.
+fn checksum(bytes: &[u8]) -> u8 {
+    bytes
+        .iter()
+        .fold(0u8, |sum, byte| sum.wrapping_add(*byte))
+        .wrapping_neg()
+}
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::refresh::Refresh;
+
+    /// Two blocks: three modes.
+    fn edid() -> Vec<u8> {
+        let mode = |width, height| Mode {
+            width,
+            height,
+            refresh: Refresh::HZ_60,
+        };
+        let modes = [mode(800, 600), mode(640, 480), mode(1024, 768)];
+        let monitor = MonitorDescription {
+            name: "test",
+            serial: 0,
+            modes: &modes,
+        };
+        monitor.to_edid().unwrap().as_bytes().to_vec()
+    }
+
+    #[test]
+    fn edid_with_any_one_byte_changed_is_refused() {
+        let edid = edid();
+        assert_eq!(edid.len(), 256);
+        for place in 0..256 {
+            let mut bad = edid.clone();
+            bad[place] ^= 0x10;
+            let error = Edid::parse(&bad).unwrap_err();
+            let expected = match place {
+                0..8 => matches!(error, EdidError::Header { .. }),
+                _ => error == EdidError::Checksum { block: place / 128 },
+            };
+            assert!(expected, "{place}: {error}");
+        }
+    }
+
+    #[test]
+    fn edid_of_another_length_than_it_says_or_than_there_is_room_for_is_refused() {
+        let edid = edid();
+        for len in [0, 1, 127, 129, 255] {
+            assert_eq!(Edid::parse(&edid[..len]), Err(EdidError::Length { len }));
+        }
+        let (told, found) = (1, 0);
+        let short = Edid::parse(&edid[..128]);
+        assert_eq!(short, Err(EdidError::Extensions { told, found }));
+        let long = vec![0; 9 * 128];
+        assert_eq!(Edid::parse(&long), Err(EdidError::Length { len: 1152 }));
+    }
+}

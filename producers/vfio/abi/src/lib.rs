@@ -2,8 +2,9 @@
 //!
 //! What user space and a VFIO driver say to each other, without either of them: the info
 //! structures with their capability chains, `VFIO_DEVICE_SET_IRQS` with its checks in the kernel's
-//! order, the graphics ioctls, and [`Device`], the trait behind which a device is the kernel's, a
-//! simulator's, a vfio-user server's or one of this process.
+//! order, the graphics ioctls, [`Edid`]s and the region they are written to, and [`Device`], the
+//! trait behind which a device is the kernel's, a simulator's, a vfio-user server's or one of this
+//! process.
 //!
 //! ```text
 //!  bytes ── decode ──► DeviceInfo RegionInfo IrqInfo GfxRequest GfxEdid     (no I/O, no unsafe)
@@ -47,6 +48,7 @@ mod flags;
 #[doc(hidden)]
 pub mod fuzz;
 mod gfx;
+mod gfx_edid;
 mod index;
 mod info_error;
 mod irq_bind;
@@ -59,6 +61,7 @@ mod pci_irqs;
 mod platform_irqs;
 #[cfg(test)]
 mod proptests;
+mod refresh;
 mod region_capability;
 mod region_info;
 mod wire;
@@ -70,9 +73,11 @@ pub use device::Device;
 pub use device::IrqSetAnswer;
 pub use device::UNSUPPORTED_REQUEST;
 pub use device_info::DeviceInfo;
-pub use edid::GfxEdid;
-pub use edid::GfxEdidField;
-pub use edid::LinkState;
+pub use edid::Edid;
+pub use edid::EdidError;
+pub use edid::Mode;
+pub use edid::MonitorDescription;
+pub use edid::MonitorError;
 pub use errno::Errno;
 pub use flags::DeviceFlags;
 pub use flags::GfxPlaneFlags;
@@ -87,6 +92,9 @@ pub use gfx::GfxSurface;
 pub use gfx::GfxTransport;
 pub use gfx::HOTSPOT_UNKNOWN;
 pub use gfx::PlaneType;
+pub use gfx_edid::GfxEdid;
+pub use gfx_edid::GfxEdidField;
+pub use gfx_edid::LinkState;
 pub use index::IrqIndex;
 pub use index::RegionIndex;
 pub use info_error::InfoError;
@@ -115,6 +123,8 @@ pub use pci_irqs::VectorGrowth;
 pub use pci_irqs::pci_set_irqs;
 pub use platform_irqs::PlatformIrqState;
 pub use platform_irqs::platform_set_irqs;
+pub use refresh::Refresh;
+pub use refresh::RefreshError;
 pub use region_capability::RegionCapability;
 pub use region_capability::RegionType;
 pub use region_capability::SparseArea;

@@ -6,8 +6,6 @@ use proptest::prelude::*;
 
 use crate::capability::RawCapability;
 use crate::device_info::DeviceInfo;
-use crate::edid::GfxEdid;
-use crate::edid::LinkState;
 use crate::flags::DeviceFlags;
 use crate::flags::IrqFlags;
 use crate::flags::IrqSetFlags;
@@ -18,6 +16,8 @@ use crate::gfx::DmabufId;
 use crate::gfx::GfxPlaneInfo;
 use crate::gfx::GfxSurface;
 use crate::gfx::PlaneType;
+use crate::gfx_edid::GfxEdid;
+use crate::gfx_edid::LinkState;
 use crate::index::IrqIndex;
 use crate::index::RegionIndex;
 use crate::info_error::InfoError;

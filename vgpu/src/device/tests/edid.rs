@@ -1,13 +1,13 @@
 //! Another monitor, by the EDID region as a VMM's display does it, and what the guest finds.
 
 use super::*;
+use irqbroker_vfio_abi::Edid;
 use irqbroker_vfio_abi::GfxEdid;
 use irqbroker_vfio_abi::LinkState;
+use irqbroker_vfio_abi::Mode;
+use irqbroker_vfio_abi::MonitorDescription;
 use irqbroker_vfio_abi::RegionType;
 
-use crate::edid::Edid;
-use crate::edid::Mode;
-use crate::edid::MonitorDescription;
 use crate::refresh::Refresh;
 use crate::registers::Monitor;
 
@@ -214,7 +214,7 @@ fn monitor_plugged_in_over_half_an_edid_brings_the_first_one() {
 #[test]
 fn edids_of_other_heads_are_found_by_their_register() {
     let bed = Bed::of("dual");
-    let second = bed.device.head_view(HeadId(1)).unwrap();
+    let second = bed.device.head_view(HeadId(1)).unwrap().with_monitor();
     let first = bed.guest_edid();
     bed.device
         .set_edid(HeadId(1), &monitor_of(640, 480))

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod library;
+mod resize;
 mod rude;
 
 use std::net::Ipv4Addr;
@@ -16,6 +17,7 @@ use rustix::event::PollFlags;
 use super::*;
 use crate::fake::FakeDisplay;
 use crate::vnc::limits::VncLimits;
+use crate::vnc::password;
 
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);

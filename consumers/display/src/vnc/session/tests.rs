@@ -24,6 +24,7 @@ fn terms(security: Security) -> Terms {
         challenge: [7; CHALLENGE],
         name: Arc::from("head 0"),
         cut_text_max: 100,
+        resize: Resize::Refused,
     }
 }
 

@@ -18,7 +18,7 @@ const INCREMENTAL: u8 = 1;
 const EVERYTHING: Rect = Rect::of_size(u16::MAX, u16::MAX);
 
 /// A viewer behind its handshake.
-fn viewer(served: &Served) -> TcpStream {
+pub(super) fn viewer(served: &Served) -> TcpStream {
     let mut socket = TcpStream::connect(served.address).unwrap();
     // Version, no authentication, shared.
     socket.write_all(b"RFB 003.008\n\x01\x01").unwrap();

@@ -3,7 +3,6 @@
 use crate::edid::BLOCK;
 use crate::edid::Edid;
 use crate::edid::HEADER;
-use crate::edid::MAX_PIXELS;
 use crate::edid::checksum;
 use crate::refresh::Refresh;
 
@@ -52,16 +51,27 @@ pub enum MonitorError {
     #[error("a monitor without a mode")]
     NoMode,
     /// A mode that cannot be told.
-    #[error("a mode of {width}x{height} is not in 1x1 ..= {MAX_PIXELS}x{MAX_PIXELS}")]
+    #[error("a mode of {width}x{height} is not in 1x1 ..= {max}x{max}", max = Mode::MAX_SIDE)]
     Mode {
         /// Pixels.
         width: u16,
         /// Lines.
         height: u16,
     },
+    /// It is to take less than a block.
+    #[error("an edid of {needed} bytes does not fit {room}")]
+    Room {
+        /// Bytes it has.
+        needed: usize,
+        /// Bytes there are.
+        room: usize,
+    },
 }
 
 impl MonitorDescription<'_> {
+    /// Modes that an EDID of one block can tell.
+    pub const MODES_OF_A_BLOCK: usize = 2;
+
     /// Its EDID: one block, and a CTA-861 extension if it has more than two modes.
     ///
     /// # Errors
@@ -73,12 +83,12 @@ impl MonitorDescription<'_> {
         for &Mode { width, height, .. } in modes {
             if ![width, height]
                 .iter()
-                .all(|size| (1..=MAX_PIXELS).contains(size))
+                .all(|size| (1..=Mode::MAX_SIDE).contains(size))
             {
                 return Err(MonitorError::Mode { width, height });
             }
         }
-        let (second, more) = others.split_at(others.len().min(1));
+        let (second, more) = others.split_at(others.len().min(Self::MODES_OF_A_BLOCK - 1));
         let mut edid = self.base(first, second.first(), modes).to_vec();
         if !more.is_empty() {
             edid[126] = 1;
@@ -134,6 +144,9 @@ fn extension(modes: &[Mode]) -> [u8; BLOCK] {
 }
 
 impl Mode {
+    /// Largest side that a detailed timing can say, pixels: 12 bits.
+    pub const MAX_SIDE: u16 = 4095;
+
     /// Pixels a second, in the unit of a detailed timing: 10 kHz. Saturates at 655.35 MHz, beyond
     /// which this structure has no way to tell the rate.
     fn clock(&self) -> u16 {
@@ -270,8 +283,8 @@ mod tests {
         #[test]
         fn edid_of_any_monitor_is_valid_and_prefers_its_mode(
             name in ".{0,40}",
-            width in 1..=MAX_PIXELS,
-            height in 1..=MAX_PIXELS,
+            width in 1..=Mode::MAX_SIDE,
+            height in 1..=Mode::MAX_SIDE,
             millihertz in 1_000..=1_000_000u32,
         ) {
             let refresh = Refresh::from_millihertz(millihertz).unwrap();
@@ -288,7 +301,7 @@ mod tests {
 
         #[test]
         fn modes_of_any_number_up_to_eight_are_all_told_in_their_order(
-            sizes in proptest::collection::vec((1..=MAX_PIXELS, 1..=MAX_PIXELS), 1..12),
+            sizes in proptest::collection::vec((1..=Mode::MAX_SIDE, 1..=Mode::MAX_SIDE), 1..12),
         ) {
             let modes: Vec<Mode> = sizes.iter().map(|&(width, height)| mode(width, height)).collect();
             let edid = monitor("many", &modes).to_edid().unwrap();

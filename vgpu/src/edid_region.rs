@@ -4,12 +4,12 @@
 //! written while the link is down, in pieces; the guest sees it once the link is up again, which
 //! is refused as long as it is none.
 
+use irqbroker_vfio_abi::Edid;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::GfxEdid;
 use irqbroker_vfio_abi::GfxEdidField;
 use irqbroker_vfio_abi::LinkState;
 
-use crate::edid::Edid;
 use crate::registers::Monitor;
 
 /// Where the EDID is in the region.
