@@ -15,8 +15,16 @@
 //! does. Latency is from the vblank from which on a flip is shown, by the head's cadence, to the picture
 //! fetched (`told`, `poller`: looked at), or to its last byte read by the viewer. `woken` is the part of
 //! it until the display, the poller or the copier was running: the lateness of timers, threads and
-//! cores. `fetch` is the rest. `taken` and `flips` are the pictures that differed from the one before and
-//! the flips of the same time, from the first one taken on.
+//! cores. `fetch` is the rest.
+//!
+//! A flip is shown from the first vblank after its commit on, so what the guest has to wait for that is
+//! no matter of the display: anything between 0 and a period, nearly all of one for this guest, which
+//! commits as soon as it may. `wait` is from the commit's register write to the vblank, `commit` from
+//! there to the picture fetched or read: the age of the newest picture that somebody has.
+//!
+//! `scheduler_wakeups_per_flip` is how often the vGPU's own thread woke up in the time of a way, for
+//! each flip in that time: 1 is that of the vblank. `taken` and `flips` are the pictures that differed
+//! from the one before and the flips of the same time, from the first one taken on.
 //!
 //! Percentiles are of all rounds, and `best` those of the round with the least p99: on a shared
 //! machine that is the one in which others did least. `ratio` is that of the medians of a round to the
@@ -24,6 +32,7 @@
 //!
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 
+mod guest;
 mod seen;
 mod viewer;
 
@@ -47,10 +56,6 @@ use irqbroker_display::Security;
 use irqbroker_display::VncOptions;
 use irqbroker_display::VncServer;
 use irqbroker_display::screenshot;
-use irqbroker_vfio_abi::Device;
-use irqbroker_vfio_abi::IrqIndex;
-use irqbroker_vfio_abi::IrqSet;
-use irqbroker_vfio_abi::RegionIndex;
 use irqbroker_vgpu::Granularity;
 use irqbroker_vgpu::Head;
 use irqbroker_vgpu::HeadId;
@@ -67,6 +72,8 @@ use rustix::time::ClockId;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::guest::Commits;
+use crate::guest::guest;
 use crate::seen::Seen;
 use crate::seen::report;
 use crate::viewer::viewer;
@@ -95,47 +102,28 @@ const HEIGHT: u16 = 800;
 const PICTURE: usize = 1280 * 800 * 4;
 /// Three, so that no two looks of a poller in a row find the same one by their rhythm. A byte each.
 const PICTURES: [u8; 3] = [0x3c, 0x5a, 0xa5];
-/// The vector of head 0's flips.
-const FLIP_VECTOR: u32 = 1;
+
+/// What there is to look at.
+struct Stage<'a> {
+    scheduler: &'a VblankScheduler,
+    device: &'a Arc<VgpuDevice>,
+    commits: &'a Commits,
+    /// Of the VNC server.
+    address: SocketAddr,
+}
+
+impl Stage<'_> {
+    /// The scheduler's wake-ups and the head's flips so far.
+    fn wakeups_and_flips(&self) -> (u64, u64) {
+        let flips = self.device.counters(HEAD).map_or(0, |head| head.flips);
+        (self.scheduler.counters().wakeups, flips)
+    }
+}
 
 /// The vblank that the head had last.
 fn last_vblank(head: &Head) -> MonotonicTime {
     let cadence = head.cadence();
     cadence.deadline(cadence.frame_at(MonotonicTime::now()))
-}
-
-/// A guest with three pictures that are ready, on a thread of its own.
-fn guest(device: &Arc<VgpuDevice>, over: &AtomicBool) -> Result<(), Failure> {
-    let word = |word: u64, value: u16| {
-        device.region_write(RegionIndex::BAR2, 0x500 + 2 * word, &value.to_le_bytes())
-    };
-    for (picture, colour) in PICTURES.into_iter().enumerate() {
-        let offset = (picture * PICTURE) as u64;
-        device.region_write(RegionIndex::BAR0, offset, &vec![colour; PICTURE])?;
-    }
-    for (at, value) in [(4, 0), (3, 32), (1, WIDTH), (2, HEIGHT), (6, WIDTH)] {
-        word(at, value)?;
-    }
-    // On, and the memory kept.
-    word(4, 0xc1)?;
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let flipped = rustix::event::eventfd(0, flags)?;
-    let fds = [Some(flipped.as_fd())];
-    device.set_irqs(&IrqSet::bind(IrqIndex::MSIX, FLIP_VECTOR, &fds))?;
-    // Flip done.
-    device.region_write(RegionIndex::BAR2, 0x900, &2u32.to_le_bytes())?;
-    let mut lines = [1, 2, 0]
-        .into_iter()
-        .cycle()
-        .map(|picture| picture * HEIGHT);
-    // Relaxed: nothing else is passed on by it.
-    while !over.load(Ordering::Relaxed) {
-        word(9, lines.next().unwrap_or(0))?;
-        wait(&flipped, CHECK)?;
-        let _ = rustix::io::read(&flipped, &mut [0; 8]);
-    }
-    device.set_irqs(&IrqSet::disable(IrqIndex::MSIX))?;
-    Ok(())
 }
 
 /// Waits until there is something to read or to do, and says when that was; none if there is not.
@@ -146,7 +134,8 @@ fn wait(event: impl AsFd, limit: Duration) -> Result<Option<MonotonicTime>, Fail
 }
 
 /// A display that is told.
-fn told(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
+fn told(stage: &Stage<'_>, length: Duration) -> Result<Seen, Failure> {
+    let device = stage.device;
     let head = device.instance().head(HEAD).ok_or("no head")?;
     let mut display = Display::open(Arc::new(device.head_view(HEAD)?), 0)?;
     // The first picture is not one of a flip, and the one behind it may have waited for it.
@@ -164,7 +153,7 @@ fn told(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
         };
         let (vblank, flips) = (last_vblank(head), flips());
         if display.service(Wait::No)?.picture != PictureChange::None {
-            seen.changed(vblank, Some(woken));
+            seen.flipped(stage.commits.shown_at(vblank), vblank, Some(woken));
             seen.taken = seen.changes - 1;
             seen.flips = flips - *first.get_or_insert(flips);
         }
@@ -174,7 +163,8 @@ fn told(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
 }
 
 /// A display that looks every 30 ms.
-fn poller(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
+fn poller(stage: &Stage<'_>, length: Duration) -> Result<Seen, Failure> {
+    let device = stage.device;
     let view = device.head_view(HEAD)?;
     let head = device.instance().head(HEAD).ok_or("no head")?;
     let mut seen = Seen::default();
@@ -186,7 +176,7 @@ fn poller(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
         let picture = screenshot(&view)?;
         seen.wakeups += 1;
         if picture != before {
-            seen.changed(vblank, Some(woken));
+            seen.flipped(stage.commits.shown_at(vblank), vblank, Some(woken));
             before = picture;
         }
     }
@@ -247,8 +237,7 @@ fn floor(device: &Arc<VgpuDevice>, length: Duration) -> Result<Seen, Failure> {
 
 /// Some ways in turn, in another order in each round.
 fn phase(
-    device: &Arc<VgpuDevice>,
-    address: SocketAddr,
+    stage: &Stage<'_>,
     ways: &[usize],
     rounds: usize,
     length: Duration,
@@ -258,12 +247,17 @@ fn phase(
         let mut places = ways.to_vec();
         places.sort_by_key(|place| RandomState::new().hash_one(place));
         for place in places {
-            all[place].push(match place {
-                TOLD => told(device, length)?,
-                POLLER => poller(device, length)?,
-                VIEWER => viewer(address, device, length)?,
-                _ => floor(device, length)?,
-            });
+            let before = stage.wakeups_and_flips();
+            let mut seen = match place {
+                TOLD => told(stage, length)?,
+                POLLER => poller(stage, length)?,
+                VIEWER => viewer(stage, length)?,
+                _ => floor(stage.device, length)?,
+            };
+            let after = stage.wakeups_and_flips();
+            seen.scheduler_wakeups = after.0 - before.0;
+            seen.all_flips = after.1 - before.1;
+            all[place].push(seen);
         }
     }
     let way = |&place: &usize| (WAYS[place].to_owned(), report(&all[place], &all, length));
@@ -282,9 +276,16 @@ fn main() -> Result<(), Failure> {
     let vgpu = VgpuType::find("medium").ok_or("no such type")?;
     let device = parent.create_device(&vgpu, None)?;
     let _vblanks = parent.scheduler().spawn()?;
-    let guest_over = Arc::new(AtomicBool::new(false));
-    let (of_guest, stop) = (Arc::clone(&device), Arc::clone(&guest_over));
-    let guest = std::thread::spawn(move || guest(&of_guest, &stop));
+    let (guest_over, commits) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(Commits::default()),
+    );
+    let (of_guest, by_guest, stop) = (
+        Arc::clone(&device),
+        Arc::clone(&commits),
+        Arc::clone(&guest_over),
+    );
+    let guest = std::thread::spawn(move || guest(&of_guest, &by_guest, &stop));
     let mut first = Display::open(Arc::new(device.head_view(HEAD)?), 0)?;
     while first.frame().is_none() {
         first.service(Wait::For(CHECK))?;
@@ -295,7 +296,12 @@ fn main() -> Result<(), Failure> {
         Arc::new(device.head_view(HEAD)?),
         VncOptions::new(Security::None),
     )?;
-    let address = server.address();
+    let stage = Stage {
+        scheduler: parent.scheduler(),
+        device: &device,
+        commits: &commits,
+        address: server.address(),
+    };
     let over = Arc::new(AtomicBool::new(false));
     let stop = Arc::clone(&over);
     let serving = std::thread::spawn(move || -> Result<(), Failure> {
@@ -306,15 +312,15 @@ fn main() -> Result<(), Failure> {
         Ok(())
     });
     let everyone = [TOLD, POLLER, VIEWER, FLOOR];
-    let moving = phase(&device, address, &everyone, rounds, length)?;
+    let moving = phase(&stage, &everyone, rounds, length)?;
     // Relaxed: nothing else is passed on by it.
     guest_over.store(true, Ordering::Relaxed);
     guest.join().map_err(|_| "the guest has panicked")??;
     let card = device.show_test_card(HEAD)?;
-    let carded = phase(&device, address, &[TOLD, FLOOR], rounds, length)?;
+    let carded = phase(&stage, &[TOLD, FLOOR], rounds, length)?;
     drop(card);
     std::thread::sleep(settle);
-    let still = phase(&device, address, &everyone, 1, length)?;
+    let still = phase(&stage, &everyone, 1, length)?;
     over.store(true, Ordering::Relaxed);
     serving.join().map_err(|_| "the server has panicked")??;
 
@@ -332,14 +338,15 @@ fn main() -> Result<(), Failure> {
     }
     println!("1280x800 at 60 Hz, {rounds} rounds of {length:?}");
     let columns = "wakeups_per_second changes_per_second latency_p50_us latency_p99_us woken_p50_us \
-                   woken_p99_us fetch_p50_us fetch_p99_us best_p50_us best_p99_us \
-                   best_fetch_p99_us taken flips ratio_to_poller ratio_to_floor";
+                   woken_p99_us fetch_p50_us fetch_p99_us wait_p50_us commit_p50_us commit_p99_us \
+                   best_p50_us best_p99_us best_fetch_p99_us taken flips \
+                   scheduler_wakeups_per_flip ratio_to_poller ratio_to_floor";
     for phase in ["moving", "card", "still"] {
-        print!("{phase:<20}");
+        print!("{phase:<27}");
         WAYS.iter().for_each(|way| print!("{way:>10}"));
         println!();
         for column in columns.split_whitespace() {
-            print!("{column:<20}");
+            print!("{column:<27}");
             for way in WAYS {
                 match report[phase][way][column].as_f64() {
                     Some(number) => print!("{number:>10.1}"),

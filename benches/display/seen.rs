@@ -21,19 +21,39 @@ pub(crate) struct Seen {
     pub(crate) latencies: Vec<u64>,
     /// Until the thread that looks was running.
     pub(crate) woken: Vec<u64>,
+    /// From the guest's commit, and from there to the vblank.
+    pub(crate) since_commit: Vec<u64>,
+    pub(crate) waited: Vec<u64>,
+    /// Of the vGPU's scheduler in the whole round, and the head's flips in it.
+    pub(crate) scheduler_wakeups: u64,
+    pub(crate) all_flips: u64,
 }
 
 impl Seen {
     /// A new picture, now; whoever looks was running at `woken`.
     pub(crate) fn changed(&mut self, vblank: MonotonicTime, woken: Option<MonotonicTime>) {
-        let nanos = |time: MonotonicTime| {
-            let late = time.saturating_since(vblank).as_nanos();
-            u64::try_from(late).unwrap_or(u64::MAX)
-        };
         self.changes += 1;
-        self.latencies.push(nanos(MonotonicTime::now()));
-        self.woken.extend(woken.map(nanos));
+        self.latencies.push(nanos(vblank, MonotonicTime::now()));
+        self.woken.extend(woken.map(|woken| nanos(vblank, woken)));
     }
+
+    /// The same of a picture that the guest committed, at `commit` if that is known.
+    pub(crate) fn flipped(
+        &mut self,
+        commit: Option<MonotonicTime>,
+        vblank: MonotonicTime,
+        woken: Option<MonotonicTime>,
+    ) {
+        self.changed(vblank, woken);
+        if let Some(commit) = commit {
+            self.since_commit.push(nanos(commit, MonotonicTime::now()));
+            self.waited.push(nanos(commit, vblank));
+        }
+    }
+}
+
+fn nanos(from: MonotonicTime, to: MonotonicTime) -> u64 {
+    u64::try_from(to.saturating_since(from).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A percentile in microseconds.
@@ -60,6 +80,8 @@ pub(crate) fn report(rounds: &[Seen], all: &[Vec<Seen>], length: Duration) -> Va
     let join = |of: fn(&Seen) -> &Vec<u64>| rounds.iter().flat_map(of).copied().collect();
     let latencies: Vec<u64> = join(|seen| &seen.latencies);
     let woken: Vec<u64> = join(|seen| &seen.woken);
+    let since_commit: Vec<u64> = join(|seen| &seen.since_commit);
+    let waited: Vec<u64> = join(|seen| &seen.waited);
     let fetch = |seen: &Seen| -> Vec<u64> {
         let both = seen.latencies.iter().zip(&seen.woken);
         both.map(|(all, woken)| all - woken).collect()
@@ -71,7 +93,12 @@ pub(crate) fn report(rounds: &[Seen], all: &[Vec<Seen>], length: Duration) -> Va
     let best = best.map(|(_, seen)| seen);
     let median = |seen: &Seen| percentile(&seen.latencies, 50);
     let total = length.as_secs_f64() * float(rounds.len() as u64);
-    let rate = |of: fn(&Seen) -> u64| float(rounds.iter().map(of).sum()) / total;
+    let sum = |of: fn(&Seen) -> u64| rounds.iter().map(of).sum::<u64>();
+    let rate = |of: fn(&Seen) -> u64| float(sum(of)) / total;
+    let (scheduler_wakeups, all_flips) = (
+        sum(|seen| seen.scheduler_wakeups),
+        sum(|seen| seen.all_flips),
+    );
     json!({
         "wakeups_per_second": rate(|seen| seen.wakeups),
         "changes_per_second": rate(|seen| seen.changes),
@@ -84,8 +111,12 @@ pub(crate) fn report(rounds: &[Seen], all: &[Vec<Seen>], length: Duration) -> Va
         "best_p50_us": best.and_then(median),
         "best_p99_us": best.and_then(p99),
         "best_fetch_p99_us": best.and_then(|seen| percentile(&fetch(seen), 99)),
-        "taken": rounds.iter().map(|seen| seen.taken).sum::<u64>(),
-        "flips": rounds.iter().map(|seen| seen.flips).sum::<u64>(),
+        "wait_p50_us": percentile(&waited, 50),
+        "commit_p50_us": percentile(&since_commit, 50),
+        "commit_p99_us": percentile(&since_commit, 99),
+        "scheduler_wakeups_per_flip": (all_flips > 0).then(|| float(scheduler_wakeups) / float(all_flips)),
+        "taken": sum(|seen| seen.taken),
+        "flips": sum(|seen| seen.flips),
         "ratio_to_poller": ratio(rounds, &all[POLLER]),
         "ratio_to_floor": ratio(rounds, &all[FLOOR]),
     })

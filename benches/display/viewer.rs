@@ -4,16 +4,16 @@ use std::io::Read;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use irqbroker_vgpu::Head;
-use irqbroker_vgpu::VgpuDevice;
 
 use crate::CHECK;
 use crate::Failure;
 use crate::HEAD;
+use crate::Stage;
+use crate::guest::Commits;
 use crate::last_vblank;
 use crate::seen::Seen;
 
@@ -68,13 +68,14 @@ impl Viewer {
         Ok(Some(()))
     }
 
-    fn watch(&mut self, head: &Head, length: Duration) -> Result<Seen, Failure> {
+    fn watch(&mut self, head: &Head, commits: &Commits, length: Duration) -> Result<Seen, Failure> {
         let mut seen = Seen::default();
         let end = Instant::now() + length;
         while Instant::now() < end {
             if self.read()?.is_some() {
                 seen.wakeups += 1;
-                seen.changed(last_vblank(head), None);
+                let vblank = last_vblank(head);
+                seen.flipped(commits.shown_at(vblank), vblank, None);
                 self.ask(1)?;
             }
         }
@@ -83,15 +84,11 @@ impl Viewer {
 }
 
 /// A viewer that comes and goes, so that the server looks at nothing in other rounds.
-pub(crate) fn viewer(
-    address: SocketAddr,
-    device: &Arc<VgpuDevice>,
-    length: Duration,
-) -> Result<Seen, Failure> {
-    let head = device.instance().head(HEAD).ok_or("no head")?;
-    let mut viewer = Viewer::connect(address)?;
+pub(crate) fn viewer(stage: &Stage<'_>, length: Duration) -> Result<Seen, Failure> {
+    let head = stage.device.instance().head(HEAD).ok_or("no head")?;
+    let mut viewer = Viewer::connect(stage.address)?;
     viewer.ask(0)?;
     while viewer.read()?.is_none() {}
     viewer.ask(1)?;
-    viewer.watch(head, length)
+    viewer.watch(head, stage.commits, length)
 }

@@ -32,6 +32,7 @@ pub mod manager;
 pub mod posted;
 #[cfg(feature = "kvm")]
 pub mod remapping;
+mod syscalls;
 
 pub use irqbroker_core::*;
 #[cfg(feature = "kvm")]
@@ -40,9 +41,7 @@ pub use irqbroker_kvm as kvm;
 pub use irqbroker_vfio as vfio;
 #[cfg(feature = "vgpu")]
 pub use irqbroker_vgpu as vgpu;
-
-/// The system calls of each mode, in JSON, for whoever writes a seccomp filter.
-pub const SYSCALLS: &str = include_str!("../syscalls.json");
+pub use syscalls::SYSCALLS;
 
 /// The README's Rust code compiles.
 #[cfg(all(doctest, feature = "kvm"))]

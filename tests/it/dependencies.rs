@@ -1,7 +1,9 @@
-//! The direction of dependencies: `design/architecture.md` draws it, this holds it.
+//! The direction of dependencies: `design/architecture.md` tells it, this holds it.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use anyhow::Context;
 use cargo_metadata::DependencyKind;
@@ -96,6 +98,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             Need::Nothing,
             libraries,
         ),
+        story(
+            "page_on_the_architecture_tells_what_each_package_needs",
+            Need::Nothing,
+            page,
+        ),
     ]
 }
 
@@ -118,6 +125,55 @@ fn libraries() -> anyhow::Result<()> {
     }
     anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+/// A row of the page is `folder`, `package`, what it needs, and what lives there.
+fn page() -> anyhow::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("design/architecture.md");
+    let text = fs::read_to_string(path)?;
+    let told: BTreeMap<&str, BTreeSet<&str>> = text
+        .lines()
+        .filter_map(|line| match line.split('|').collect::<Vec<_>>()[..] {
+            ["", _, package, needs, _, ""] => {
+                let (package, needs) = (quoted(package).next()?, quoted(needs).collect());
+                Some((package, needs))
+            }
+            _ => None,
+        })
+        .collect();
+    let metadata = MetadataCommand::new()
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()?;
+    let members: BTreeSet<&str> = metadata
+        .workspace_packages()
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        let needs: BTreeSet<&str> = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind == DependencyKind::Normal)
+            .map(|dependency| dependency.name.as_str())
+            .filter(|name| members.contains(name))
+            .collect();
+        if told.get(package.name.as_str()) != Some(&needs) {
+            wrong.push(format!("{} needs {needs:?}", package.name));
+        }
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    anyhow::ensure!(
+        told.len() == members.len(),
+        "a package is told of that is not there"
+    );
+    Ok(())
+}
+
+/// What stands between back-quotes.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
 }
 
 fn check() -> anyhow::Result<()> {

@@ -10,8 +10,11 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use anyhow::ensure;
+use irqbroker_core::Bypass;
+use irqbroker_core::Consumer;
 use irqbroker_core::ConsumerInfo;
 use irqbroker_core::DeliveryState;
+use irqbroker_core::LevelRelay;
 use irqbroker_core::Mask;
 use irqbroker_core::PathPolicy;
 use irqbroker_core::PeerError;
@@ -20,8 +23,10 @@ use irqbroker_core::ProducerInfo;
 use irqbroker_core::Registry;
 use irqbroker_core::ResampleBinding;
 use irqbroker_core::ResampleEvent;
+use irqbroker_core::RouteDomain;
 use irqbroker_core::Token;
 use irqbroker_kvm::LineLevel;
+use irqbroker_kvm::PinConsumer;
 use libtest_mimic::Trial;
 use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
@@ -49,6 +54,10 @@ pub(crate) fn stories() -> Vec<Trial> {
     stories.extend(on_both(
         "level_link_in_relay_forwards_trigger_and_unmask",
         relayed,
+    ));
+    stories.extend(on_both(
+        "level_line_hears_of_each_eoi_once_whichever_way_it_goes",
+        once,
     ));
     stories.extend(on_both(
         "invariant_4_embedders_pin_interrupts_after_message_commits",
@@ -88,20 +97,24 @@ impl Line {
 
     /// Waits for the guest's EOI as the device would that bound the event to its unmask.
     fn wait_for_eoi(&self) -> anyhow::Result<u64> {
-        let resample = self.resample().clone().context("no resample event")?;
-        let mut fds = [PollFd::from_borrowed_fd(resample.as_fd(), PollFlags::IN)];
-        let patience = Timespec {
-            tv_sec: 60,
-            tv_nsec: 0,
-        };
-        ensure!(
-            rustix::event::poll(&mut fds, Some(&patience))? == 1,
-            "no eoi came"
-        );
-        let mut count = [0; 8];
-        rustix::io::read(&resample, &mut count)?;
-        Ok(u64::from_ne_bytes(count))
+        wait_for_eoi(&self.resample().clone().context("no resample event")?)
     }
+}
+
+/// Waits for a signal of the guest's EOI; how many have come.
+fn wait_for_eoi(resample: &ResampleEvent) -> anyhow::Result<u64> {
+    let mut fds = [PollFd::from_borrowed_fd(resample.as_fd(), PollFlags::IN)];
+    let patience = Timespec {
+        tv_sec: 60,
+        tv_nsec: 0,
+    };
+    ensure!(
+        rustix::event::poll(&mut fds, Some(&patience))? == 1,
+        "no eoi came"
+    );
+    let mut count = [0; 8];
+    rustix::io::read(resample, &mut count)?;
+    Ok(u64::from_ne_bytes(count))
 }
 
 impl Producer for Line {
@@ -146,7 +159,8 @@ fn forwarded(world: &dyn World) -> anyhow::Result<()> {
         line.fire()?;
         world.settle()?;
         world.serve(LEVEL_PIN.gsi);
-        line.wait_for_eoi()?;
+        let signals = line.wait_for_eoi()?;
+        ensure!(signals == 1, "{signals} signals of eoi {round}");
         world.settle()?;
         let delivered = world.delivered(LEVEL_PIN.vector);
         ensure!(
@@ -158,6 +172,85 @@ fn forwarded(world: &dyn World) -> anyhow::Result<()> {
     ensure!(
         before == after,
         "the broker took part: {before:?} became {after:?}"
+    );
+    Ok(())
+}
+
+/// A pin without a registry, and what tells of its EOIs.
+struct Once<'a> {
+    world: &'a dyn World,
+    pin: Arc<PinConsumer>,
+    resample: ResampleEvent,
+    token: Token,
+}
+
+impl Once<'_> {
+    /// An interrupt that `raise` makes, and its EOI, of which there is one signal.
+    fn round(&self, state: &str, raise: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let before = self.world.delivered(LEVEL_PIN.vector);
+        raise()?;
+        self.world.settle()?;
+        self.world.serve(LEVEL_PIN.gsi);
+        let mut signals = wait_for_eoi(&self.resample)?;
+        self.world.settle()?;
+        signals += Token::of(&self.resample)?.pending()?;
+        let delivered = self.world.delivered(LEVEL_PIN.vector) - before;
+        ensure!(
+            (delivered, signals) == (1, 1),
+            "{state}: {delivered} delivered, {signals} signals"
+        );
+        Ok(())
+    }
+
+    fn by_source(&self, state: &str) -> anyhow::Result<()> {
+        self.round(state, || {
+            rustix::io::write(&self.token, &1u64.to_ne_bytes())?;
+            Ok(())
+        })
+    }
+
+    fn by_relay(&self, state: &str) -> anyhow::Result<()> {
+        self.round(state, || Ok(self.pin.inject()?))
+    }
+}
+
+fn once(world: &dyn World) -> anyhow::Result<()> {
+    let info = ProducerInfo::automasked_level();
+    let pin = world.domain().pin("pin", LEVEL_PIN.gsi)?;
+    let line = Once {
+        world,
+        resample: pin.answer(&info).resample.context("no resample event")?,
+        token: Token::of(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)?,
+        pin: Arc::clone(&pin),
+    };
+    pin.add_producer(&info, &line.token)?;
+    pin.prepare()?;
+    world.domain().commit()?;
+    // A second time round nothing is left of the first.
+    for _ in 0..2 {
+        pin.attach()?;
+        line.by_source("bypassed alone")?;
+        pin.arm()?;
+        line.by_source("armed after")?;
+        line.by_relay("armed after")?;
+        pin.detach()?;
+        line.by_relay("armed alone")?;
+        pin.attach()?;
+        line.by_relay("bypassed after")?;
+        line.by_source("bypassed after")?;
+        pin.disarm()?;
+        line.by_source("bypassed alone again")?;
+        pin.detach()?;
+    }
+    // Between relay and bypass it costs one irqfd.
+    pin.arm()?;
+    let before = world.ioctls();
+    pin.attach()?;
+    pin.detach()?;
+    let spent = world.ioctls() - before;
+    ensure!(
+        (spent.resample_assigns, spent.deassigns) == (1, 1),
+        "{spent:?}"
     );
     Ok(())
 }

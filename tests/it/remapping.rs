@@ -49,7 +49,7 @@ pub(crate) fn stories() -> Vec<Trial> {
         retarget,
     ));
     stories.extend(on_both_split(
-        "seed_002_irte_follows_the_guests_new_message",
+        "irte_follows_the_guests_new_message",
         new_message,
     ));
     stories.extend(on_both_split(

@@ -34,6 +34,7 @@ mod vgpu;
 mod vgpu_bochs;
 mod vgpu_console;
 mod vgpu_dmabuf;
+mod vgpu_dmabuf_display;
 mod vgpu_fbdev;
 mod vgpu_flips;
 mod vgpu_picture;
@@ -61,6 +62,7 @@ const STORIES: &[Story] = &[
     Story::new("e1000e-loopback", e1000e_loopback::run),
     Story::new("e1000e-device", e1000e_device::run),
     Story::new("vgpu-dmabuf", vgpu_dmabuf::run),
+    Story::new("vgpu-dmabuf-display", vgpu_dmabuf_display::run),
     Story::new("vgpu-no-dmabuf", vgpu_dmabuf::none),
     Story::new("vgpu-qemu-console", vgpu_console::run),
     Story::new("vgpu-qemu-bochs", vgpu_bochs::run),

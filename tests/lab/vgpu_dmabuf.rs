@@ -14,6 +14,7 @@ use std::process::Stdio;
 use anyhow::Context;
 use anyhow::bail;
 use anyhow::ensure;
+use irqbroker_display::read_dmabuf;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::DmabufId;
 use irqbroker_vfio::abi::Errno;
@@ -21,7 +22,6 @@ use irqbroker_vfio::abi::GfxSurface;
 use irqbroker_vfio::abi::GfxTransport;
 use irqbroker_vfio::abi::PlaneType;
 use irqbroker_vfio::abi::RegionIndex;
-use irqbroker_vfio::read_dmabuf;
 use irqbroker_vfio_user::Client;
 use irqbroker_vfio_user::ClientOptions;
 use rustix::fs::OFlags;
@@ -32,17 +32,18 @@ use crate::command::IRQBROKER;
 use crate::command::irqbroker;
 use crate::findings::Findings;
 use crate::machine::Machine;
+use crate::vgpu_dmabuf_display;
 
-const SOCKET: &str = "/tmp/vgpu.sock";
-const HEAD: &str = "/tmp/vgpu.sock.head0";
+pub(crate) const SOCKET: &str = "/tmp/vgpu.sock";
+pub(crate) const HEAD: &str = "/tmp/vgpu.sock.head0";
 const UDMABUF: &str = "/dev/udmabuf";
 
 /// A picture that does not end with a page, and bytes from line to line.
-const WIDTH: u16 = 100;
-const HEIGHT: u16 = 50;
+pub(crate) const WIDTH: u16 = 100;
+pub(crate) const HEIGHT: u16 = 50;
 const STRIDE: u64 = 400;
 /// The first line but 0 that begins with a page: of 4096 bytes, 25 times.
-const PAGE_LINE: u16 = 256;
+pub(crate) const PAGE_LINE: u16 = 256;
 /// A line that begins within a page.
 const WITHIN_PAGE: u16 = 1;
 /// Where the cursor's picture is: behind the others.
@@ -128,15 +129,16 @@ pub(crate) fn none(_machine: &Machine) -> anyhow::Result<Findings> {
         "{planes:?}"
     );
     expect(&planes, "region", "primary", &Value::Null)?;
+    vgpu_dmabuf_display::refused(&serving, 1)?;
     Ok(Findings::default().fact("planes", planes))
 }
 
 /// A serving process, which ends with this.
 #[derive(Debug)]
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Serving {
-    fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         let mut process = Command::new(IRQBROKER)
             .args(["vgpu", "serve", "--json", "--type", "small"])
             .args(["--socket", SOCKET])
@@ -151,7 +153,7 @@ impl Serving {
         Ok(serving)
     }
 
-    fn connect(&self, socket: &str) -> anyhow::Result<Client> {
+    pub(crate) fn connect(&self, socket: &str) -> anyhow::Result<Client> {
         let client = Client::connect(Path::new(socket), ClientOptions::default());
         client.with_context(|| format!("{socket} of process {}", self.0.id()))
     }
@@ -172,7 +174,7 @@ fn word(guest: &Client, word: u64, value: u16) -> anyhow::Result<()> {
 }
 
 /// Off and on, which clears the memory and shows it from line 0 on.
-fn set_mode(guest: &Client) -> anyhow::Result<()> {
+pub(crate) fn set_mode(guest: &Client) -> anyhow::Result<()> {
     let values = [
         (ENABLE, 0),
         (BPP, 32),
@@ -188,7 +190,7 @@ fn set_mode(guest: &Client) -> anyhow::Result<()> {
 }
 
 /// Flips to what begins at a line of the memory, and waits for the vblank that shows it.
-fn show_line(guest: &Client, line: u16) -> anyhow::Result<()> {
+pub(crate) fn show_line(guest: &Client, line: u16) -> anyhow::Result<()> {
     word(guest, Y_OFFSET, line)?;
     let committed_in = frame(guest)?;
     while frame(guest)? == committed_in {
@@ -204,21 +206,21 @@ fn frame(guest: &Client) -> anyhow::Result<u64> {
 }
 
 /// A picture of which no two pixels are the same, nor two of different numbers.
-fn picture(number: u8) -> Vec<u8> {
+pub(crate) fn picture(number: u8) -> Vec<u8> {
     let pixels = 0..u32::from(WIDTH) * u32::from(HEIGHT);
     pixels
         .flat_map(|pixel| (u32::from(number) << 16 | pixel).to_le_bytes())
         .collect()
 }
 
-fn draw(guest: &Client, line: u16, number: u8) -> anyhow::Result<()> {
+pub(crate) fn draw(guest: &Client, line: u16, number: u8) -> anyhow::Result<()> {
     let at = u64::from(line) * STRIDE;
     guest.region_write(RegionIndex::BAR0, at, &picture(number))?;
     Ok(())
 }
 
 /// An opaque square.
-fn show_cursor(guest: &Client) -> anyhow::Result<()> {
+pub(crate) fn show_cursor(guest: &Client) -> anyhow::Result<()> {
     let pixels = [0x33, 0x22, 0x11, 0xff].repeat(64 * 64);
     guest.region_write(RegionIndex::BAR0, CURSOR.into(), &pixels)?;
     for (at, value) in [(CURSOR_OFFSET, CURSOR), (CURSOR_CONTROL, 1)] {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use crate::vgpu_type::VgpuType;
+
 /// What the devices of a parent may take together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VgpuBudget {
@@ -19,6 +21,43 @@ impl VgpuBudget {
         vram: u64::MAX,
         devices: u32::MAX,
     };
+
+    /// What is left of it once so many devices have so many bytes of VRAM together; nothing of what
+    /// they have more of than there is.
+    #[must_use]
+    pub const fn less(self, devices: u32, vram: u64) -> Self {
+        Self {
+            vram: self.vram.saturating_sub(vram),
+            devices: self.devices.saturating_sub(devices),
+        }
+    }
+
+    /// What is left of it once one more device has `vram` bytes.
+    ///
+    /// # Errors
+    ///
+    /// See [`BudgetError`].
+    pub fn reserve(self, vram: u64) -> Result<Self, BudgetError> {
+        let devices = self.devices.checked_sub(1).ok_or(BudgetError::Devices)?;
+        let rest = self.vram.checked_sub(vram).ok_or(BudgetError::Vram {
+            needed: vram,
+            left: self.vram,
+        })?;
+        Ok(Self {
+            vram: rest,
+            devices,
+        })
+    }
+
+    /// How many devices of a type it has room for; 0 for a type that cannot be.
+    #[must_use]
+    pub fn available_instances(self, vgpu: &VgpuType) -> u32 {
+        if vgpu.check().is_err() {
+            return 0;
+        }
+        let by_vram = u32::try_from(self.vram / vgpu.vram).unwrap_or(u32::MAX);
+        by_vram.min(self.devices)
+    }
 }
 
 /// Why a device does not fit.
@@ -65,15 +104,7 @@ impl Purse {
     /// Takes one device with `vram` bytes out of it.
     pub(crate) fn reserve(&self, vram: u64) -> Result<Reservation, BudgetError> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let devices = left.devices.checked_sub(1).ok_or(BudgetError::Devices)?;
-        let rest = left.vram.checked_sub(vram).ok_or(BudgetError::Vram {
-            needed: vram,
-            left: left.vram,
-        })?;
-        *left = VgpuBudget {
-            vram: rest,
-            devices,
-        };
+        *left = left.reserve(vram)?;
         drop(left);
         Ok(Reservation {
             purse: self.clone(),
@@ -125,5 +156,28 @@ mod tests {
         );
         drop((first, second));
         assert_eq!(purse.left(), whole);
+    }
+
+    #[test]
+    fn budget_that_was_made_smaller_than_what_is_taken_has_nothing_left() {
+        let small = VgpuType::find("small").unwrap();
+        let budget = VgpuBudget {
+            vram: 4 * small.vram,
+            devices: 3,
+        };
+        assert_eq!(budget.available_instances(&small), 3);
+        assert_eq!(budget.less(1, small.vram).available_instances(&small), 2);
+        // Three quarters of the VRAM are with one device.
+        assert_eq!(
+            budget.less(1, 3 * small.vram).available_instances(&small),
+            1
+        );
+        assert_eq!(
+            budget.less(4, 5 * small.vram),
+            VgpuBudget {
+                vram: 0,
+                devices: 0
+            }
+        );
     }
 }

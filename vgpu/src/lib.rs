@@ -54,6 +54,7 @@ mod udmabuf_fd;
 mod uuid;
 mod vgpu_type;
 mod vram;
+mod wakeup_timer;
 
 pub use budget::BudgetError;
 pub use budget::VgpuBudget;

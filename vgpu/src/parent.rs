@@ -163,12 +163,7 @@ impl VgpuParent {
     /// How many more devices of a type there is room for; 0 for a type that cannot be.
     #[must_use]
     pub fn available_instances(&self, vgpu: &VgpuType) -> u32 {
-        if vgpu.check().is_err() {
-            return 0;
-        }
-        let left = self.purse.left();
-        let by_vram = u32::try_from(left.vram / vgpu.vram).unwrap_or(u32::MAX);
-        by_vram.min(left.devices)
+        self.purse.left().available_instances(vgpu)
     }
 
     /// The scheduler of all instances.

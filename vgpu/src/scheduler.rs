@@ -1,7 +1,7 @@
 //! The one scheduler that signals the vblanks of all heads in a process.
 //!
 //! ```text
-//!  consumer bound, unmasked ──► LocalProducer ──► Demand ──► timeline: arm ──► waker, if earlier
+//!  consumer bound, unmasked ──► LocalProducer ──► Demand ──► timeline: arm ──► timer or waker, if earlier
 //!  VblankThread or embedder ──► next_wakeup ─ sleep ─► run_due ──► observer ──► LocalProducer
 //!  device: flip, cursor, ... ──► alarm for one vblank ────────────► run_due ──► FrameAlarm
 //! ```
@@ -9,9 +9,11 @@
 //! **Lock order**: round, then a producer's gate (inside `LocalProducer`), then state. A round
 //! collects what is due under `state`, lets go of it and only then signals, because
 //! a producer's gate is held while its demand hook takes `state`. Alarms come after all vblanks of
-//! the round, so that no head's vblank waits for a device to look at its picture.
+//! the round, so that no head's vblank waits for a device to look at its picture. The timer that a
+//! `VblankThread` sleeps on is set under `state` and at no other time.
 
 mod resume;
+mod sleeper;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +39,8 @@ use crate::observer::ObserveError;
 use crate::observer::Vblank;
 use crate::observer::VblankObserver;
 use crate::refresh::Refresh;
+pub(crate) use crate::scheduler::sleeper::Rouse;
+use crate::scheduler::sleeper::Sleeper;
 use crate::timeline::Due;
 use crate::timeline::Slot;
 use crate::timeline::Timeline;
@@ -96,24 +100,12 @@ struct State {
     counters: VblankCounters,
 }
 
-/// How to wake up the driver, and whether it has to be.
-#[derive(Debug)]
-struct Sleeper {
-    waker: Waker,
-    /// What the driver was told last; the origin while it is awake and will ask again.
-    until: MonotonicTime,
-}
-
 impl State {
-    /// The waker to use, outside the lock, if the driver would oversleep what is due first now.
+    /// Sees to it that the driver does not oversleep what is due first now. Returns the waker to use
+    /// for that, outside the lock, if it has one.
     fn oversleeper(&mut self) -> Option<Waker> {
         let wakeup = self.timeline.next_wakeup()?;
-        let sleeper = self.driver.as_mut()?;
-        if wakeup >= sleeper.until {
-            return None;
-        }
-        sleeper.until = wakeup;
-        Some(sleeper.waker.clone())
+        self.driver.as_mut()?.has_to_wake(wakeup)
     }
 }
 
@@ -165,14 +157,15 @@ impl VblankScheduler {
     ///
     /// See [`DriveError`].
     pub fn drive(&self, waker: Waker) -> Result<VblankDriver, DriveError> {
+        self.drive_by(Rouse::Waker(waker))
+    }
+
+    pub(crate) fn drive_by(&self, rouse: Rouse) -> Result<VblankDriver, DriveError> {
         let mut state = self.shared.lock();
         if state.driver.is_some() {
             return Err(DriveError::AlreadyDriven);
         }
-        state.driver = Some(Sleeper {
-            waker,
-            until: MonotonicTime::ORIGIN,
-        });
+        state.driver = Some(Sleeper::new(rouse));
         drop(state);
         Ok(VblankDriver {
             shared: self.shared.clone(),
@@ -198,7 +191,7 @@ impl VblankDriver {
         let mut state = self.shared.lock();
         let wakeup = state.timeline.next_wakeup();
         if let Some(sleeper) = &mut state.driver {
-            sleeper.until = wakeup.unwrap_or(MonotonicTime::MAX);
+            sleeper.sleeps(wakeup);
         }
         wakeup
     }
@@ -241,7 +234,7 @@ impl Shared {
         let mut round = self.lock_round();
         let mut state = self.lock();
         if let Some(sleeper) = &mut state.driver {
-            sleeper.until = MonotonicTime::ORIGIN;
+            sleeper.wakes();
         }
         state.timeline.take_due(now, &mut round);
         state.counters.wakeups += 1;
@@ -273,6 +266,15 @@ impl Shared {
             }
         }
         signalled
+    }
+
+    /// Ends the driver's sleep, if there is one and it sleeps: it asks anew.
+    pub(crate) fn rouse(&self) {
+        let mut state = self.lock();
+        let driver = state.driver.as_mut();
+        let waker = driver.and_then(|sleeper| sleeper.has_to_wake(MonotonicTime::ORIGIN));
+        drop(state);
+        wake(waker);
     }
 
     /// A track id nobody has.

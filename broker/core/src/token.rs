@@ -98,8 +98,18 @@ impl Token {
     /// # Errors
     ///
     /// See [`TokenError`]; all of them are closed.
-    pub fn adopt_each(events: Vec<OwnedFd>) -> Result<Vec<Self>, TokenError> {
-        let ids = match identify_each(&events)? {
+    pub fn adopt_each(mut events: Vec<OwnedFd>) -> Result<Vec<Self>, TokenError> {
+        Self::adopt_from(&mut events)
+    }
+
+    /// The same of fds from a stranger: what is no eventfd may be a file whose close waits for its
+    /// owner, and is left to the caller to close.
+    ///
+    /// # Errors
+    ///
+    /// See [`TokenError`]; all that has to be closed is in `events`, duplicates as well.
+    pub fn adopt_from(events: &mut Vec<OwnedFd>) -> Result<Vec<Self>, TokenError> {
+        let ids = match identify_each(events)? {
             ids if are_distinct(&ids) => ids,
             // Two fds of one file, or a `/proc` that does not look at the fd when it is read: then
             // only a file opened for each can tell.
@@ -108,7 +118,7 @@ impl Token {
                 .map(identify_alone)
                 .collect::<Result<_, _>>()?,
         };
-        let tokens = ids.into_iter().zip(events);
+        let tokens = ids.into_iter().zip(events.drain(..));
         Ok(tokens.map(|(id, event)| Self::pinned(id, event)).collect())
     }
 
@@ -210,17 +220,23 @@ fn identify(fd: i32, info: Result<Option<EventfdInfo>, Errno>) -> Result<EventId
     }
 }
 
-fn identify_each(events: &[OwnedFd]) -> Result<Vec<EventId>, TokenError> {
-    let [first, _, ..] = events else {
+fn identify_each(events: &mut Vec<OwnedFd>) -> Result<Vec<EventId>, TokenError> {
+    let [first, _, ..] = &**events else {
         return events.iter().map(identify_alone).collect();
     };
-    let mut window = FdinfoWindow::open(first.as_fd()).map_err(|source| TokenError::Fdinfo {
+    let mut window = FdinfoWindow::open().map_err(|source| TokenError::Fdinfo {
         fd: raw(first.as_fd()),
         source,
     })?;
     let each = events.iter().map(AsFd::as_fd);
-    each.map(|event| identify(raw(event), window.read(event)))
-        .collect()
+    let ids: Result<_, _> = each
+        .map(|event| identify(raw(event), window.read(event)))
+        .collect();
+    if ids.is_err() {
+        // The one that is no eventfd.
+        events.push(window.into_place());
+    }
+    ids
 }
 
 fn identify_alone(event: &OwnedFd) -> Result<EventId, TokenError> {

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
+use rustix::event::EventfdFlags;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::DupFlags;
@@ -43,16 +44,23 @@ pub(crate) struct FdinfoWindow {
 }
 
 impl FdinfoWindow {
-    pub(crate) fn open(first: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let place = rustix::io::fcntl_dupfd_cloexec(first, 0)?;
+    /// With an eventfd of its own in the place: the next in it closes it, and a close of anything
+    /// else may wait for its owner.
+    pub(crate) fn open() -> Result<Self, Errno> {
+        let place = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
         let info = open_fdinfo(place.as_fd())?;
         Ok(Self { place, info })
     }
 
-    /// What [`read_fdinfo`] says of `fd`.
+    /// What [`read_fdinfo`] says of `fd`, which is in the place then.
     pub(crate) fn read(&mut self, fd: BorrowedFd<'_>) -> Result<Option<EventfdInfo>, Errno> {
         rustix::io::dup3(fd, &mut self.place, DupFlags::CLOEXEC)?;
         read_file(&self.info)
+    }
+
+    /// The last of them.
+    pub(crate) fn into_place(self) -> OwnedFd {
+        self.place
     }
 }
 
@@ -106,7 +114,6 @@ pub(crate) fn same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::event::EventfdFlags;
 
     #[test]
     fn parse_fdinfo_of_an_eventfd_reads_count_as_hexadecimal_and_id_as_decimal() {
@@ -128,7 +135,7 @@ mod tests {
         let event = |count| rustix::event::eventfd(count, flags).unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
         let files = [event(0), event(7), null.into(), event(1)];
-        let mut window = FdinfoWindow::open(files[0].as_fd()).unwrap();
+        let mut window = FdinfoWindow::open().unwrap();
         for file in &files {
             let alone = read_fdinfo(file.as_fd()).unwrap();
             assert_eq!(window.read(file.as_fd()).unwrap(), alone);

@@ -63,6 +63,8 @@ pub enum ErrorCode {
     UnknownVgpu,
     /// A vGPU of this UUID is there already.
     DuplicateVgpu,
+    /// The vGPU is in use.
+    Busy,
     /// The daemon could not do it: out of fds or memory, a process that would not start.
     Internal,
 }
@@ -99,6 +101,7 @@ impl ErrorCode {
             Self::UnknownVgpuType => "unknown-vgpu-type",
             Self::UnknownVgpu => "unknown-vgpu",
             Self::DuplicateVgpu => "duplicate-vgpu",
+            Self::Busy => "busy",
             Self::Internal => "internal",
         }
     }

@@ -182,16 +182,23 @@ impl Connection {
     ///
     /// See [`ReceiveError`].
     pub fn receive(&mut self) -> Result<Packet<'_>, ReceiveError> {
-        receive(self.socket.as_fd(), &mut self.buffer)
+        let mut fds = Vec::new();
+        let bytes = receive(self.socket.as_fd(), &mut self.buffer, &mut fds)?;
+        Ok(Packet { bytes, fds })
     }
 
-    /// Receives one packet into a buffer that connections share.
+    /// Receives one packet into a buffer that connections share, and its fds, also of a refused one,
+    /// into a list: the close of a stranger's file may wait for the stranger.
     ///
     /// # Errors
     ///
     /// See [`ReceiveError`].
-    pub fn receive_in<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<Packet<'a>, ReceiveError> {
-        receive(self.socket.as_fd(), buffer)
+    pub fn receive_in<'a>(
+        &self,
+        buffer: &'a mut Vec<u8>,
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<&'a [u8], ReceiveError> {
+        receive(self.socket.as_fd(), buffer, fds)
     }
 }
 
@@ -208,7 +215,8 @@ fn connected(socket: OwnedFd, path: &Path) -> Result<Connection, Errno> {
 fn receive<'a>(
     socket: BorrowedFd<'_>,
     buffer: &'a mut Vec<u8>,
-) -> Result<Packet<'a>, ReceiveError> {
+    fds: &mut Vec<OwnedFd>,
+) -> Result<&'a [u8], ReceiveError> {
     buffer.resize(MAX_MESSAGE + 1, 0);
     let mut space = [MaybeUninit::uninit(); ANCILLARY];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -223,15 +231,12 @@ fn receive<'a>(
             Err(source) => return Err(ReceiveError::Socket { source }),
         }
     };
-    // Taken out first: whatever is wrong with the packet, they are closed.
-    let fds: Vec<OwnedFd> = ancillary
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        })
-        .flatten()
-        .collect();
+    // Taken out first, whatever is wrong with the packet.
+    let taken = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    fds.extend(taken.flatten());
     if received.flags.contains(ReturnFlags::TRUNC) || received.bytes > MAX_MESSAGE {
         return Err(ReceiveError::Oversized);
     }
@@ -243,10 +248,14 @@ fn receive<'a>(
     if received.bytes == 0 {
         return Err(ReceiveError::Closed);
     }
-    Ok(Packet {
-        bytes: &buffer[..received.bytes],
-        fds,
-    })
+    Ok(&buffer[..received.bytes])
+}
+
+impl From<Connection> for OwnedFd {
+    /// The socket.
+    fn from(connection: Connection) -> Self {
+        connection.socket
+    }
 }
 
 impl AsFd for Connection {

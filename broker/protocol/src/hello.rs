@@ -68,7 +68,7 @@ pub struct Welcome {
     pub run: u64,
     /// The connection's number in this run.
     pub session: u64,
-    /// What the daemon offers. A client ignores features it does not know.
+    /// What the daemon offers, by [`Feature::as_str`]. A client ignores features it does not know.
     pub features: Vec<String>,
     /// What the connection may send and hold.
     pub limits: Limits,
@@ -88,10 +88,22 @@ impl Feature {
     }
 }
 
-impl Welcome {
-    /// Whether the daemon offers `feature`.
-    #[must_use]
-    pub fn offers(&self, feature: Feature) -> bool {
-        self.features.iter().any(|name| name == feature.as_str())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn welcome_of_a_later_daemon_is_read_without_what_is_new() {
+        let later = r#"{
+            "version": 1, "daemon": "later", "run": 2, "session": 3, "features": ["more"], "new": {},
+            "limits": {
+                "message_bytes": 1, "message_fds": 2, "batch_requests": 3, "objects": 4,
+                "requests_per_second": 5, "backlog_bytes": 6, "linger_ms": 7, "link_rows": 8,
+                "new": 9
+            }
+        }"#;
+        let welcome: Welcome = serde_json::from_str(later).unwrap();
+        assert_eq!(welcome.limits.link_rows, 8);
+        assert_eq!(welcome.features, ["more"]);
     }
 }

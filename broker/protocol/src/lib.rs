@@ -105,6 +105,7 @@ pub use request::Request;
 pub use scope::Scope;
 pub use vgpu::CreateVgpu;
 pub use vgpu::DestroyVgpu;
+pub use vgpu::VgpuRoom;
 pub use vgpu::VgpuRow;
 pub use vgpu::VgpuState;
 pub use vgpu::Vgpus;

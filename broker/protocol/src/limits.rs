@@ -11,7 +11,6 @@ pub const MAX_FDS: usize = 253;
 
 /// The limits of one connection, told in the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Longest body, in bytes.
     pub message_bytes: usize,

@@ -25,6 +25,8 @@ use crate::frame::Frame;
 use crate::plan::Fetches;
 use crate::plan::Plan;
 use crate::screenshot_error::ScreenshotError;
+use crate::source::Source;
+use crate::transport_choice::TransportChoice;
 use crate::wait::timeout;
 
 /// How many events are taken from the kernel at once.
@@ -115,7 +117,6 @@ impl DisplayCounters {
 #[derive(Debug)]
 pub struct Display {
     device: Arc<dyn Device>,
-    transport: GfxTransport,
     plan: Plan,
     /// One for each binding of the plan.
     events: Vec<OwnedFd>,
@@ -128,26 +129,42 @@ pub struct Display {
 }
 
 impl Display {
-    /// Binds the events of a head. The first service call fetches what it shows.
+    /// Binds the events of a head, of which pictures are taken [`Any`](TransportChoice::Any) way. The
+    /// first service call fetches what it shows.
     ///
     /// # Errors
     ///
     /// See [`OpenError`]; nothing stays bound.
     pub fn open(device: Arc<dyn Device>, head: u32) -> Result<Self, OpenError> {
+        Self::open_with(device, head, TransportChoice::Any)
+    }
+
+    /// The same with pictures by a transport of the embedder's choice.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]; nothing stays bound.
+    pub fn open_with(
+        device: Arc<dyn Device>,
+        head: u32,
+        choice: TransportChoice,
+    ) -> Result<Self, OpenError> {
+        let transport = choice
+            .probe(&*device)
+            .map_err(|source| OpenError::Transport { choice, source })?;
+        Self::open_source(device, head, Source::new(transport))
+    }
+
+    fn open_source(device: Arc<dyn Device>, head: u32, source: Source) -> Result<Self, OpenError> {
         let plan = Plan::find(&*device, head).map_err(|source| OpenError::Plan { source })?;
-        let transport = GfxTransport::Region;
-        device
-            .probe_gfx(transport)
-            .map_err(|source| OpenError::Transport { source })?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)
             .map_err(|source| OpenError::Fd { source })?;
         let mut display = Self {
             device,
-            transport,
             plan,
             events: Vec::new(),
             epoll,
-            fetcher: Fetcher::default(),
+            fetcher: Fetcher::new(source),
             frame: None,
             cursor: None,
             trouble: None,
@@ -188,6 +205,12 @@ impl Display {
     #[must_use]
     pub fn poll_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
+    }
+
+    /// How its pictures are had.
+    #[must_use]
+    pub const fn transport(&self) -> GfxTransport {
+        self.fetcher.source.transport()
     }
 
     /// What is shown, if anything. A clone keeps this frame while the display goes on.
@@ -280,9 +303,7 @@ impl Display {
         self.counters.fetches += 1;
         self.trouble = None;
         let shown = self.frame.is_some();
-        let fetched = self
-            .fetcher
-            .primary(&*self.device, self.transport, &mut self.frame);
+        let fetched = self.fetcher.primary(&*self.device, &mut self.frame);
         let change = match fetched {
             Ok(Fetched::Drawn(damage)) if damage.is_empty() => PictureChange::None,
             Ok(Fetched::Drawn(damage)) => PictureChange::Drawn(damage),
@@ -304,7 +325,7 @@ impl Display {
     /// A cursor that cannot be read is none: the picture is there without it.
     fn fetch_cursor(&mut self) -> CursorChange {
         let before = self.cursor.take();
-        let fetched = self.fetcher.cursor(&*self.device, self.transport);
+        let fetched = self.fetcher.cursor(&*self.device);
         self.cursor = fetched.unwrap_or_else(|error| {
             tracing::debug!(%error, "no cursor");
             None

@@ -5,6 +5,7 @@ use irqbroker_vfio_abi::IrqIndex;
 use rustix::io::Errno as HostErrno;
 
 use crate::plan::PlanError;
+use crate::transport_choice::TransportChoice;
 
 /// Why a display cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +17,11 @@ pub enum OpenError {
         #[source]
         source: PlanError,
     },
-    /// The device hands out no pictures.
-    #[error("the device hands out no pictures in a region")]
+    /// The device hands out no pictures, or not in this way.
+    #[error("the device hands out no pictures {choice}")]
     Transport {
+        /// How they were to be had.
+        choice: TransportChoice,
         /// What it answered.
         #[source]
         source: Errno,

@@ -11,6 +11,7 @@ use irqbroker_vfio_abi::DeviceFlags;
 use irqbroker_vfio_abi::DeviceInfo;
 use irqbroker_vfio_abi::DisplayEvent;
 use irqbroker_vfio_abi::DisplayEventKind;
+use irqbroker_vfio_abi::DmabufId;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::GfxPlaneInfo;
 use irqbroker_vfio_abi::GfxSurface;
@@ -43,9 +44,12 @@ pub(crate) const HOTPLUG: usize = 2;
 /// The region of a monitor.
 const EDID: RegionIndex = RegionIndex(2);
 /// Bytes of each plane's region.
-const SIZE: usize = 1 << 20;
+pub(crate) const SIZE: usize = 1 << 20;
 const XR24: u32 = u32::from_le_bytes(*b"XR24");
 const AR24: u32 = u32::from_le_bytes(*b"AR24");
+
+/// The dma-buf of the cursor. That of the picture has any other id.
+const CURSOR_ID: DmabufId = DmabufId(1000);
 
 #[derive(Debug)]
 struct State {
@@ -58,6 +62,12 @@ struct State {
     /// Flips while a picture is being read.
     overtaking: u32,
     queries: u32,
+    transports: Vec<GfxTransport>,
+    /// Of the picture, and of all before it.
+    id: u32,
+    /// How often the picture's buffer is another by the time that it is fetched.
+    flips_before_fetch: u32,
+    fetches: u32,
     edid: Option<FakeEdid>,
     /// Whether its monitor is not to be changed.
     is_fixed: bool,
@@ -89,6 +99,10 @@ impl FakeDisplay {
                 mappable: true,
                 overtaking: 0,
                 queries: 0,
+                transports: vec![GfxTransport::Region],
+                id: 1,
+                flips_before_fetch: 0,
+                fetches: 0,
                 edid: None,
                 is_fixed: false,
             }),
@@ -175,6 +189,27 @@ impl FakeDisplay {
     /// Has its file such as can be mapped without danger.
     pub(crate) fn seal(&self) {
         rustix::fs::fcntl_add_seals(&self.file, SealFlags::SHRINK).unwrap();
+    }
+
+    /// Hands out its pictures by these alone. What it hands out as a dma-buf is a sealed memfd.
+    pub(crate) fn offer(&self, transports: &[GfxTransport]) {
+        self.seal();
+        self.state().transports = transports.to_vec();
+    }
+
+    /// Shows the same picture in another buffer, or one of before.
+    pub(crate) fn show_buffer(&self, id: u32) {
+        self.state().id = id;
+    }
+
+    /// Flips before each of the next fetches of the picture's buffer, which is gone by then.
+    pub(crate) fn flip_before_fetch(&self, times: u32) {
+        self.state().flips_before_fetch = times;
+    }
+
+    /// How often a buffer was fetched, or tried to be.
+    pub(crate) fn fetches(&self) -> u32 {
+        self.state().fetches
     }
 
     /// Flips once in each of the next queries' pictures while they are being read.
@@ -340,9 +375,25 @@ impl Device for FakeDisplay {
     }
 
     fn probe_gfx(&self, transport: GfxTransport) -> Result<(), Errno> {
-        match transport {
-            GfxTransport::Region => Ok(()),
-            GfxTransport::Dmabuf => Err(Errno::EINVAL),
+        match self.state().transports.contains(&transport) {
+            true => Ok(()),
+            false => Err(Errno::EINVAL),
+        }
+    }
+
+    fn gfx_dmabuf(&self, id: DmabufId) -> Result<OwnedFd, Errno> {
+        let mut state = self.state();
+        state.fetches += 1;
+        if id == CURSOR_ID {
+            return Ok(sealed(&self.cursor.lock().unwrap()));
+        }
+        if state.flips_before_fetch > 0 {
+            state.flips_before_fetch -= 1;
+            state.id += 1;
+        }
+        match id.0 == state.id {
+            true => Ok(self.file.try_clone().unwrap()),
+            false => Err(Errno::ENOENT),
         }
     }
 
@@ -359,11 +410,24 @@ impl Device for FakeDisplay {
             let refresh = state.bound[REFRESH].as_ref().unwrap();
             rustix::io::write(refresh, &1u64.to_ne_bytes()).unwrap();
         }
-        let shown = match plane {
-            PlaneType::PRIMARY => state.primary,
-            PlaneType::CURSOR => state.cursor,
+        let (shown, id) = match plane {
+            PlaneType::PRIMARY => (state.primary, DmabufId(state.id)),
+            PlaneType::CURSOR => (state.cursor, CURSOR_ID),
             _ => return Err(Errno::EINVAL),
         };
-        Ok(shown.unwrap_or(GfxPlaneInfo::disabled(plane, transport)))
+        let mut info = shown.unwrap_or(GfxPlaneInfo::disabled(plane, transport));
+        if transport == GfxTransport::Dmabuf && !info.is_disabled() {
+            info.surface = GfxSurface::Dmabuf(id);
+        }
+        Ok(info)
     }
+}
+
+/// A memfd of these bytes that can be mapped.
+fn sealed(bytes: &[u8]) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = rustix::fs::memfd_create("cursor", flags).unwrap();
+    assert_eq!(rustix::io::pwrite(&file, bytes, 0), Ok(bytes.len()));
+    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+    file
 }

@@ -1,7 +1,5 @@
 //! What a head shows, as it is kept for viewers.
 
-use crate::picture::Picture;
-
 /// A picture of 32-bit pixels, `0x00rrggbb`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -47,15 +45,5 @@ impl Frame {
         let width = usize::from(self.width);
         let at = usize::from(y) * width;
         self.pixels.get_mut(at..at + width).unwrap_or_default()
-    }
-
-    /// The same as a [`Picture`], which can be saved.
-    #[must_use]
-    pub fn to_picture(&self) -> Option<Picture> {
-        let rgb = self.pixels.iter().flat_map(|pixel| {
-            let [_, red, green, blue] = pixel.to_be_bytes();
-            [red, green, blue]
-        });
-        Picture::new(self.width.into(), self.height.into(), rgb.collect())
     }
 }

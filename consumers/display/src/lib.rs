@@ -7,9 +7,10 @@
 //! ```
 //!
 //! [`screenshot`] takes the picture of any [`Device`](irqbroker_vfio_abi::Device) that hands it out in a
-//! region (`VFIO_GFX_PLANE_TYPE_REGION`): the kernel's, a simulator, or a peer over a socket. A
-//! [`Display`] does so whenever the device's display interrupt says that there is something new to see,
-//! and a [`VncServer`] shows that to viewers. Nothing of what a device or a viewer tells is trusted.
+//! region or as a dma-buf (`VFIO_GFX_PLANE_TYPE_REGION`, `_DMABUF`; [`TransportChoice`] says which): the
+//! kernel's, a simulator, or a peer over a socket. A [`Display`] does so whenever the device's display
+//! interrupt says that there is something new to see, and a [`VncServer`] shows that to viewers. Nothing of
+//! what a device or a viewer tells is trusted.
 //!
 //! A [`Monitor`] says how large the picture is best: it changes the EDID that the device's guest reads.
 //!
@@ -21,6 +22,8 @@ mod cursor;
 mod damage;
 mod display;
 mod display_error;
+mod dmabuf_fd;
+mod dmabufs;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -30,6 +33,7 @@ mod frame;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod fuzz;
+mod import_error;
 mod mapping_fd;
 mod monitor;
 mod monitor_error;
@@ -40,7 +44,9 @@ mod plane;
 mod rect;
 mod screenshot;
 mod screenshot_error;
+mod source;
 mod surface;
+mod transport_choice;
 mod vnc;
 mod wait;
 mod whole_screenshot;
@@ -56,7 +62,9 @@ pub use display::DisplayCounters;
 pub use display::PictureChange;
 pub use display_error::OpenError;
 pub use display_error::WaitError;
+pub use dmabuf_fd::read_dmabuf;
 pub use frame::Frame;
+pub use import_error::ImportError;
 pub use monitor::Monitor;
 pub use monitor::Preference;
 pub use monitor_error::FindMonitorError;
@@ -72,6 +80,7 @@ pub use plan::PlanError;
 pub use rect::Rect;
 pub use screenshot::screenshot;
 pub use screenshot_error::ScreenshotError;
+pub use transport_choice::TransportChoice;
 pub use vnc::BindError;
 pub use vnc::Exposure;
 pub use vnc::Password;

@@ -2,7 +2,8 @@
 //!
 //! A picture that is mapped is read once, where `pread` copies all of it first. Whoever has the file of
 //! a mapping can end the process that looks at it, by shrinking the file (SIGBUS). So only what cannot
-//! shrink is mapped: a memfd of ordinary pages, sealed against it (`fcntl(2)`, `F_SEAL_SHRINK`).
+//! shrink is mapped: a memfd of ordinary pages, sealed against it (`fcntl(2)`, `F_SEAL_SHRINK`), or a
+//! dma-buf, whose size is fixed (`Documentation/driver-api/dma-buf.rst`).
 
 #![expect(
     unsafe_code,
@@ -16,18 +17,22 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 use rustix::fs::SealFlags;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use rustix::mm::MapFlags;
 use rustix::mm::ProtFlags;
+
+use crate::import_error::ImportError;
 
 /// `TMPFS_MAGIC` (`include/uapi/linux/magic.h`). A memfd of huge pages has another; a page of it that
 /// is not there yet may be had no more, which is a SIGBUS too.
 const TMPFS: u64 = 0x0102_1994;
+/// `DMA_BUF_MAGIC` of the same file: only the kernel makes files of this file system.
+const DMA_BUF: u64 = 0x444d_4142;
 /// Larger files are not mapped: they would take the place of much else. The largest picture fits.
 const LEN_MAX: u64 = 1 << 31;
-/// What is loaded at once: a line of a cache, by the widest loads that the compiler has.
-type Block = [u64; 8];
-/// Bytes of a load.
-const BLOCK: usize = size_of::<Block>();
+/// Bytes of what is loaded at once.
+const WORD: usize = size_of::<u64>();
 
 /// Which file it is. No other has the same while this one is mapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +64,38 @@ impl Mapping {
             return known;
         }
         drop(known);
-        let file = rustix::fs::fstatfs(fd).ok()?;
-        if u64::try_from(file.f_type) != Ok(TMPFS) {
+        if magic(fd) != Ok(TMPFS) {
             return None;
         }
         let seals = rustix::fs::fcntl_get_seals(fd).ok()?;
         if !seals.contains(SealFlags::SHRINK) {
             return None;
         }
+        Self::new(fd, identity).ok()
+    }
+
+    /// All of a dma-buf. Its size is that of the moment it was made, and its driver answers for its pages.
+    pub(crate) fn of_dmabuf(fd: BorrowedFd<'_>) -> Result<Self, ImportError> {
+        let stat = |source| ImportError::Stat { source };
+        let magic = magic(fd).map_err(stat)?;
+        if magic != DMA_BUF {
+            return Err(ImportError::Kind { magic });
+        }
+        // That of a dma-buf moves nothing: it is how its size is told.
+        let len = rustix::fs::seek(fd, SeekFrom::End(0)).map_err(stat)?;
+        let file = rustix::fs::fstat(fd).map_err(stat)?;
+        let identity = Identity {
+            device: file.st_dev,
+            inode: file.st_ino,
+            len: mappable(len).ok_or(ImportError::Size { len })?,
+        };
+        Self::new(fd, identity).map_err(|source| ImportError::Map { source })
+    }
+
+    /// All of a file that cannot shrink and has as many bytes as the identity says.
+    fn new(fd: BorrowedFd<'_>, identity: Identity) -> Result<Self, Errno> {
         // SAFETY: no address is asked for, so that nothing that is mapped is replaced; the length is
-        // not 0 (`identity`), and the fd is open as long as it is borrowed, which is until the return.
+        // not 0 (`mappable`), and the fd is open as long as it is borrowed, which is until the return.
         let start = unsafe {
             rustix::mm::mmap(
                 std::ptr::null_mut(),
@@ -78,9 +105,9 @@ impl Mapping {
                 fd,
                 0,
             )
-        };
-        Some(Self {
-            start: NonNull::new(start.ok()?)?,
+        }?;
+        Ok(Self {
+            start: NonNull::new(start).ok_or(Errno::NOMEM)?,
             identity,
         })
     }
@@ -92,33 +119,31 @@ impl Mapping {
 
     /// Copies what is there from `at` on, and returns how many bytes that were: less only at the end.
     /// What is written meanwhile comes in parts, of the old and of the new.
+    #[inline]
     pub(crate) fn read(&self, at: usize, bytes: &mut [u8]) -> usize {
         let count = self.len().saturating_sub(at).min(bytes.len());
         if count == 0 {
             return 0;
         }
-        // A mapping begins with a page, so a block lies well where its place is a multiple of its size.
-        let unaligned = (at.wrapping_neg() % BLOCK).min(count);
+        // A mapping begins with a page, so a word lies well where its place is a multiple of its size.
+        let unaligned = (at.wrapping_neg() % WORD).min(count);
         let (head, rest) = bytes[..count].split_at_mut(unaligned);
-        let (blocks, tail) = rest.as_chunks_mut::<BLOCK>();
+        let (words, tail) = rest.as_chunks_mut::<WORD>();
         for (at, byte) in (at..).zip(head) {
             *byte = self.byte(at);
         }
         let from = at + unaligned;
         // SAFETY: `from` is at most `at + count`, which is within the mapping.
-        let start = unsafe { self.start.byte_add(from) }.cast::<Block>();
-        for (index, block) in blocks.iter_mut().enumerate() {
-            // SAFETY: the block ends at `from + BLOCK * (index + 1)`, at most `at + count`.
-            let block_at = unsafe { start.add(index) };
+        let start = unsafe { self.start.byte_add(from) }.cast::<u64>();
+        for (index, into) in words.iter_mut().enumerate() {
+            // SAFETY: the word ends at `from + WORD * (index + 1)`, at most `at + count`.
+            let word_at = unsafe { start.add(index) };
             // SAFETY: within the mapping, which lives as long as `self` and cannot shrink; a multiple
-            // of `BLOCK` from a page's begin, or there is no block; all bytes are valid as numbers.
-            let words = unsafe { block_at.read_volatile() };
-            let (into, _) = block.as_chunks_mut();
-            into.iter_mut()
-                .zip(words)
-                .for_each(|(into, word)| *into = word.to_ne_bytes());
+            // of `WORD` from a page's begin, or there is no word; all bytes are valid as a number.
+            let word = unsafe { word_at.read_volatile() };
+            *into = word.to_ne_bytes();
         }
-        let from = from + blocks.len() * BLOCK;
+        let from = from + words.len() * WORD;
         for (at, byte) in (from..).zip(tail) {
             *byte = self.byte(at);
         }
@@ -149,15 +174,23 @@ impl Drop for Mapping {
 /// None of a file that is empty or too large.
 fn identity(fd: BorrowedFd<'_>) -> Option<Identity> {
     let stat = rustix::fs::fstat(fd).ok()?;
-    let len = u64::try_from(stat.st_size).ok()?;
-    let len = usize::try_from(len)
-        .ok()
-        .filter(|_| (1..=LEN_MAX).contains(&len))?;
     Some(Identity {
         device: stat.st_dev,
         inode: stat.st_ino,
-        len,
+        len: mappable(u64::try_from(stat.st_size).ok()?)?,
     })
+}
+
+/// A length that can be mapped, as one of memory.
+fn mappable(len: u64) -> Option<usize> {
+    let memory = usize::try_from(len).ok();
+    memory.filter(|_| (1..=LEN_MAX).contains(&len))
+}
+
+/// Of which file system a file is.
+fn magic(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let file = rustix::fs::fstatfs(fd)?;
+    u64::try_from(file.f_type).map_err(|_| Errno::OVERFLOW)
 }
 
 #[cfg(test)]
@@ -196,7 +229,7 @@ mod tests {
     #[test]
     fn mapping_reads_what_the_file_holds_at_any_place_and_length() {
         let mapping = Mapping::of(sealed().as_fd(), None).unwrap();
-        // Both sides of blocks, of the page and of the end.
+        // Both sides of words, of the page and of the end.
         for at in [
             0,
             1,

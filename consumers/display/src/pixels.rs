@@ -19,6 +19,9 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
+    /// Bytes of the largest pixel.
+    pub(crate) const BYTES_MAX: usize = 4;
+
     /// That of a DRM format, if it is known.
     pub(crate) fn of(fourcc: u32) -> Option<Self> {
         Some(match &fourcc.to_le_bytes() {
@@ -48,6 +51,7 @@ impl Layout {
     }
 
     /// Writes the pixels of a line as `0x00rrggbb`, as many as both have.
+    #[inline]
     pub(crate) fn words(self, line: &[u8], words: &mut [u32]) {
         // The common one apart, where the compiler finds that it is a mask.
         if self == Self::BlueFirst32 {

@@ -60,6 +60,17 @@ impl Plane {
         u64::from(line) * u64::from(self.stride)
     }
 
+    /// The first line that does not lie within so many bytes, if there is one.
+    pub(crate) fn line_beyond(&self, len: u64) -> Option<u16> {
+        let line_len = self.line_len() as u64;
+        let lines = match len.checked_sub(line_len) {
+            // A line is no longer than the stride.
+            Some(rest) => rest.checked_div(self.stride.into())? + 1,
+            None => 0,
+        };
+        u16::try_from(lines).ok().filter(|&line| line < self.height)
+    }
+
     /// That no picture has its size.
     pub(crate) fn size_error(&self) -> ScreenshotError {
         ScreenshotError::Size {

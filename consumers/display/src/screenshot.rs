@@ -10,8 +10,13 @@ use irqbroker_vfio_abi::RegionIndex;
 use crate::picture::Picture;
 use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
+use crate::source::Source;
+use crate::transport_choice::TransportChoice;
+use crate::whole_screenshot::Pixels;
 
-/// Takes the picture that a device shows, line by line with reads of its region, which every device has.
+/// Takes the picture that a device shows: line by line with reads of its region, or of its dma-buf where it
+/// has no region.
+///
 /// The guest may be drawing in it meanwhile, and flip: [`whole_screenshot`](crate::whole_screenshot) sees to that,
 /// where nobody else has bound the device's interrupts.
 ///
@@ -19,9 +24,15 @@ use crate::screenshot_error::ScreenshotError;
 ///
 /// See [`ScreenshotError`].
 pub fn screenshot(device: &dyn Device) -> Result<Picture, ScreenshotError> {
-    device
-        .probe_gfx(GfxTransport::Region)
-        .map_err(|source| ScreenshotError::Transport { source })?;
+    let choice = TransportChoice::Any;
+    let transport = choice
+        .probe(device)
+        .map_err(|source| ScreenshotError::Transport { choice, source })?;
+    if transport == GfxTransport::Dmabuf {
+        let mut pixels = Pixels::default();
+        let plane = pixels.read(device, &mut Source::new(transport))?;
+        return pixels.picture(&plane);
+    }
     let plane = device
         .query_gfx_plane(GfxTransport::Region, PlaneType::PRIMARY)
         .map_err(|source| ScreenshotError::Query { source })?;

@@ -1,15 +1,21 @@
 //! Why there is no picture.
 
+use irqbroker_vfio_abi::DmabufId;
 use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::IrqIndex;
 use rustix::io::Errno as HostErrno;
 
+use crate::import_error::ImportError;
+use crate::transport_choice::TransportChoice;
+
 /// Why a screenshot cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ScreenshotError {
-    /// The device shows nothing, or hands out pictures in another way.
-    #[error("the device hands out no pictures in a region")]
+    /// The device hands out no pictures, or not in this way.
+    #[error("the device hands out no pictures {choice}")]
     Transport {
+        /// How they were to be had.
+        choice: TransportChoice,
         /// What it answered.
         #[source]
         source: Errno,
@@ -24,9 +30,28 @@ pub enum ScreenshotError {
     /// The plane is disabled.
     #[error("the primary plane shows nothing")]
     Disabled,
-    /// The picture is not in a region, though it was asked for there.
-    #[error("the picture is not in a region")]
+    /// The picture is in a dma-buf though it was asked for in a region, or the other way round.
+    #[error("the picture is handed out in another way than it was asked for")]
     Surface,
+    /// The dma-buf that the device told of is not to be had: ENOENT if it was gone each time before it was
+    /// fetched.
+    #[error("cannot fetch dma-buf {id}", id = id.0)]
+    Fetch {
+        /// The device's id of it.
+        id: DmabufId,
+        /// What the device answered.
+        #[source]
+        source: Errno,
+    },
+    /// The dma-buf cannot be read.
+    #[error("cannot look at dma-buf {id}", id = id.0)]
+    Import {
+        /// The device's id of it.
+        id: DmabufId,
+        /// Why.
+        #[source]
+        source: ImportError,
+    },
     /// Pixels of a format, or in an order, that is not known here.
     #[error("unknown pixel format {format:#010x} with modifier {modifier:#x}")]
     Format {
@@ -78,8 +103,8 @@ pub enum ScreenshotError {
         /// How often it was read.
         times: u64,
     },
-    /// The region ends within the picture.
-    #[error("the region ends within line {line} of the picture")]
+    /// The region or the dma-buf ends within the picture.
+    #[error("the memory of the picture ends within line {line}")]
     Short {
         /// Which, from the top.
         line: u32,

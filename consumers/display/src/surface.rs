@@ -7,14 +7,12 @@ use irqbroker_vfio_abi::Errno;
 use irqbroker_vfio_abi::RegionFlags;
 use irqbroker_vfio_abi::RegionIndex;
 
+use crate::dmabuf_fd::Access;
 use crate::mapping_fd::Mapping;
 
-/// How much of a file or a device is read at once: it stays in a core's own cache until it has been
+/// How much of a file or a device is best read at once: it stays in a core's own cache until it has been
 /// compared, and requests are few.
-const REQUEST: usize = 256 << 10;
-/// How much of mapped memory is, or one line: it stays in the cache of the first level, with what it is
-/// compared with.
-const COPY: usize = 4 << 10;
+pub(crate) const REQUEST: usize = 256 << 10;
 
 /// What a picture is read from.
 #[derive(Debug)]
@@ -27,14 +25,8 @@ pub(crate) enum Surface<'a> {
         /// Bytes of the region: what is beyond is not its.
         size: u64,
     },
-    /// The same file, mapped.
-    Mapped {
-        memory: &'a Mapping,
-        /// Where the region begins in it.
-        offset: u64,
-        /// Bytes of the region.
-        size: u64,
-    },
+    /// A dma-buf, mapped, from its first byte on.
+    Dmabuf(Access<'a>),
     /// A region that has no file.
     Region {
         device: &'a dyn Device,
@@ -60,28 +52,29 @@ impl<'a> Surface<'a> {
         })
     }
 
-    /// The same by a mapping of its file, if it can be mapped.
-    pub(crate) fn mapped(self, mapping: &'a mut Option<Mapping>) -> Self {
-        let Self::File { fd, offset, size } = self else {
-            return self;
+    /// The same in memory, if it is there or the file can be mapped.
+    pub(crate) fn mapped<'m>(
+        &'m self,
+        mapping: &'m mut Option<Mapping>,
+    ) -> Option<MappedSurface<'m>> {
+        let (fd, offset, size) = match *self {
+            Self::File { fd, offset, size } => (fd, offset, size),
+            Self::Dmabuf(ref access) => {
+                let memory = access.memory();
+                return Some(MappedSurface {
+                    memory,
+                    offset: 0,
+                    size: memory.len() as u64,
+                });
+            }
+            Self::Region { .. } => return None,
         };
         *mapping = Mapping::of(fd, mapping.take());
-        match mapping {
-            Some(memory) => Self::Mapped {
-                memory,
-                offset,
-                size,
-            },
-            None => self,
-        }
-    }
-
-    /// How many bytes are best read at once.
-    pub(crate) const fn at_once(&self) -> usize {
-        match self {
-            Self::Mapped { .. } => COPY,
-            Self::File { .. } | Self::Region { .. } => REQUEST,
-        }
+        mapping.as_ref().map(|memory| MappedSurface {
+            memory,
+            offset,
+            size,
+        })
     }
 
     /// Reads from `at` on, and returns how many bytes that were: less only at the end.
@@ -100,17 +93,11 @@ impl<'a> Surface<'a> {
 
     fn read_some(&self, at: u64, bytes: &mut [u8]) -> Result<usize, Errno> {
         match *self {
-            Self::Region { device, region } => device.region_read(region, at, bytes),
-            Self::Mapped {
-                memory,
-                offset,
-                size,
-            } => {
-                let len = within(size, at, bytes.len());
-                let from = offset.checked_add(at).ok_or(Errno::EINVAL)?;
-                let from = usize::try_from(from).map_err(|_| Errno::EINVAL)?;
-                Ok(memory.read(from, &mut bytes[..len]))
+            Self::Dmabuf(ref access) => {
+                let from = usize::try_from(at).map_err(|_| Errno::EINVAL)?;
+                Ok(access.memory().read(from, bytes))
             }
+            Self::Region { device, region } => device.region_read(region, at, bytes),
             Self::File { fd, offset, size } => {
                 let len = within(size, at, bytes.len());
                 let from = offset.checked_add(at).ok_or(Errno::EINVAL)?;
@@ -122,6 +109,44 @@ impl<'a> Surface<'a> {
                 }
             }
         }
+    }
+}
+
+/// A region or a dma-buf in memory that others write to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MappedSurface<'a> {
+    memory: &'a Mapping,
+    /// Where it begins in the file.
+    offset: u64,
+    /// Bytes.
+    size: u64,
+}
+
+impl<'a> MappedSurface<'a> {
+    /// A line of `len` bytes from `at` on, if it lies within it and its file.
+    pub(crate) fn line(&self, at: u64, len: usize) -> Option<MappedLine<'a>> {
+        let end = at.checked_add(len as u64)?;
+        let in_file = |at: u64| usize::try_from(self.offset.checked_add(at)?).ok();
+        let from = in_file(at)?;
+        let fits = end <= self.size && in_file(end)? <= self.memory.len();
+        fits.then_some(MappedLine {
+            memory: self.memory,
+            from,
+        })
+    }
+}
+
+/// A line of a picture where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MappedLine<'a> {
+    memory: &'a Mapping,
+    from: usize,
+}
+
+impl MappedLine<'_> {
+    /// Copies what is there now, from a byte of the line on.
+    pub(crate) fn read(&self, at: usize, bytes: &mut [u8]) {
+        self.memory.read(self.from + at, bytes);
     }
 }
 

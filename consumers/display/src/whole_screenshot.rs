@@ -6,19 +6,19 @@ use std::time::Duration;
 use std::time::Instant;
 
 use irqbroker_vfio_abi::Device;
-use irqbroker_vfio_abi::GfxTransport;
 use irqbroker_vfio_abi::IrqIndex;
 use irqbroker_vfio_abi::IrqSet;
 use irqbroker_vfio_abi::PlaneType;
 use rustix::event::EventfdFlags;
 
 use crate::fetch::for_each_line;
-use crate::fetch::query;
-use crate::fetch::surface;
 use crate::picture::Picture;
 use crate::plan::Plan;
 use crate::plane::Plane;
 use crate::screenshot_error::ScreenshotError;
+use crate::source::Shown;
+use crate::source::Source;
+use crate::transport_choice::TransportChoice;
 
 /// Takes the picture that a head shows, whole: once more each time the device tells of another one
 /// before this one is read, for as long as `limit`.
@@ -33,17 +33,27 @@ use crate::screenshot_error::ScreenshotError;
 pub fn whole_screenshot(
     device: &dyn Device,
     head: u32,
+    choice: TransportChoice,
     limit: Duration,
 ) -> Result<Picture, ScreenshotError> {
-    device
-        .probe_gfx(GfxTransport::Region)
-        .map_err(|source| ScreenshotError::Transport { source })?;
+    let transport = choice
+        .probe(device)
+        .map_err(|source| ScreenshotError::Transport { choice, source })?;
+    whole(device, head, &mut Source::new(transport), limit)
+}
+
+fn whole(
+    device: &dyn Device,
+    head: u32,
+    source: &mut Source,
+    limit: Duration,
+) -> Result<Picture, ScreenshotError> {
     let start = Instant::now();
     let flips = Flips::bind(device, head)?;
     let mut pixels = Pixels::default();
     let mut times = 0;
     loop {
-        let plane = pixels.read(device)?;
+        let plane = pixels.read(device, source)?;
         if !flips.take() {
             return pixels.picture(&plane);
         }
@@ -113,20 +123,20 @@ impl Drop for Flips<'_> {
 
 /// What a plane shows, as the device has it: it is converted only once it is known to be whole.
 #[derive(Debug, Default)]
-struct Pixels {
+pub(crate) struct Pixels {
     /// Line by line, without gaps.
     lines: Vec<u8>,
     buffer: Vec<u8>,
 }
 
 impl Pixels {
-    fn read(&mut self, device: &dyn Device) -> Result<Plane, ScreenshotError> {
-        let info = query(device, GfxTransport::Region, PlaneType::PRIMARY)?;
-        if info.is_disabled() {
-            return Err(ScreenshotError::Disabled);
-        }
-        let plane = Plane::of(&info)?;
-        let surface = surface(device, &info)?;
+    pub(crate) fn read(
+        &mut self,
+        device: &dyn Device,
+        source: &mut Source,
+    ) -> Result<Plane, ScreenshotError> {
+        let shown = source.shown(device, PlaneType::PRIMARY)?;
+        let Shown { plane, surface, .. } = shown.ok_or(ScreenshotError::Disabled)?;
         let lines = &mut self.lines;
         lines.clear();
         for_each_line(&mut self.buffer, &surface, &plane, |_, line| {
@@ -135,7 +145,7 @@ impl Pixels {
         Ok(plane)
     }
 
-    fn picture(&self, plane: &Plane) -> Result<Picture, ScreenshotError> {
+    pub(crate) fn picture(&self, plane: &Plane) -> Result<Picture, ScreenshotError> {
         let mut rgb = Vec::new();
         plane.layout.append(&self.lines, &mut rgb);
         Picture::new(plane.width.into(), plane.height.into(), rgb).ok_or(plane.size_error())

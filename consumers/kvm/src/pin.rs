@@ -39,17 +39,21 @@ use crate::vm_irq::LineLevel;
 /// One of the embedder's pins.
 ///
 /// A level interrupt is bypassed through a resample irqfd on the producer's eventfd, and relayed
-/// through one on an eventfd of the consumer's own; both report the guest's EOI on the same
-/// resample event. An edge is bypassed through a plain irqfd and relayed through `KVM_IRQ_LINE`.
+/// through one on an eventfd of the consumer's own. KVM reports an EOI once for each resample
+/// irqfd of the GSI (`irqfd_resampler_ack`), so only the own one reports it on the resample event,
+/// and is bound while the line is bypassed too: one signal an EOI, whichever way the line goes.
+/// An edge is bypassed through a plain irqfd and relayed through `KVM_IRQ_LINE`.
 ///
 /// Unbinding the last resample irqfd of a GSI lowers its line and forgets the EOI that was to
-/// come (`irqfd_resampler_shutdown`): on the way between bypass and relay, bind the one before
-/// unbinding the other.
+/// come (`irqfd_resampler_shutdown`): on the way between bypass and relay, begin the one before
+/// ending the other.
 pub struct PinConsumer {
     name: String,
     domain: Arc<VmDomain>,
     gsi: Gsi,
     resample: ResampleEvent,
+    /// What the bypass reports an EOI on: a resample irqfd has to have something, and nobody looks.
+    unheard: ResampleEvent,
     /// What [`Consumer::inject`] signals for a level.
     own_trigger: Arc<OwnedFd>,
     /// Held across the ioctls of attach and detach; the domain's table is taken inside.
@@ -60,7 +64,19 @@ pub struct PinConsumer {
 struct State {
     producer: Option<(Token, Trigger)>,
     bypass: Option<Irqfd<Token>>,
-    relay: Option<Irqfd>,
+    /// A level's, on the own trigger: it reports the EOI. There while the pin is bypassed or armed.
+    own: Option<Irqfd>,
+    armed: bool,
+}
+
+impl State {
+    /// Unbinds the own irqfd if nothing needs it.
+    fn release_own(&mut self) -> Result<(), PeerError> {
+        match self.armed || self.bypass.is_some() || self.own.is_none() {
+            true => Ok(()),
+            false => detach(&mut self.own),
+        }
+    }
 }
 
 /// Why a pin got no consumer.
@@ -121,6 +137,7 @@ impl VmDomain {
             domain: Arc::clone(self),
             gsi,
             resample: ResampleEvent::new(event()?),
+            unheard: ResampleEvent::new(event()?),
             own_trigger: event()?,
             state: Mutex::default(),
         }))
@@ -141,15 +158,21 @@ impl PinConsumer {
         }
     }
 
-    fn binding<E>(&self, event: E, trigger: Trigger) -> Binding<E> {
+    fn binding<E>(&self, event: E, resample: Option<&ResampleEvent>) -> Binding<E> {
         Binding {
             route: HeldRoute::Embedder(Arc::clone(&self.domain), self.gsi),
             event,
-            resample: match trigger {
-                Trigger::Edge => None,
-                Trigger::Level => Some(self.resample.clone()),
-            },
+            resample: resample.cloned(),
         }
+    }
+
+    /// Binds the own irqfd, if it is not.
+    fn bind_own(&self, state: &mut State) -> Result<(), BypassRefused> {
+        if state.own.is_none() {
+            let binding = self.binding(Arc::clone(&self.own_trigger), Some(&self.resample));
+            state.own = Some(Irqfd::attach(binding).map_err(|(_, error)| error)?);
+        }
+        Ok(())
     }
 
     /// The relay has no step to commit in, and needs the pin's route as much as bypass does.
@@ -158,6 +181,14 @@ impl PinConsumer {
             self.domain.commit()?;
         }
         Ok(())
+    }
+
+    /// Unbinds the own irqfd if nothing needs it. If the kernel refuses, it is there for the next
+    /// that does.
+    fn let_go(&self, state: &mut State) {
+        if let Err(error) = state.release_own() {
+            tracing::warn!(consumer = self.name, %error, "an irqfd stays bound");
+        }
     }
 
     fn raise_edge(&self) -> Result<(), KvmErrno> {
@@ -200,7 +231,7 @@ impl Consumer for PinConsumer {
 
     fn del_producer(&self) {
         let mut state = self.state();
-        if state.bypass.is_some() || state.relay.is_some() {
+        if state.bypass.is_some() || state.armed {
             tracing::warn!(consumer = self.name, "producer gone while attached");
         }
         *state = State::default();
@@ -214,10 +245,10 @@ impl Consumer for PinConsumer {
             })
         };
         let state = self.state();
-        match (&state.producer, &state.relay) {
+        match (&state.producer, state.armed) {
             (None, _) => Err(PeerError::new(Misuse::NoProducer)),
-            (Some((_, Trigger::Level)), None) => Err(PeerError::new(Misuse::NotArmed)),
-            (Some((_, Trigger::Level)), Some(_)) => {
+            (Some((_, Trigger::Level)), false) => Err(PeerError::new(Misuse::NotArmed)),
+            (Some((_, Trigger::Level)), true) => {
                 rustix::io::write(&*self.own_trigger, &1u64.to_ne_bytes())
                     .map(drop)
                     .map_err(|errno| raised(errno.into()))
@@ -272,14 +303,25 @@ impl Bypass for PinConsumer {
         if state.bypass.is_some() {
             return Err(Misuse::Attached { gsi: self.gsi }.into());
         }
-        let irqfd = Irqfd::attach(self.binding(token, trigger)).map_err(|(_, error)| error)?;
-        state.bypass = Some(irqfd);
-        Ok(())
+        let unheard = match trigger {
+            Trigger::Edge => None,
+            Trigger::Level => {
+                // First: no EOI of the producer's interrupts goes unreported.
+                self.bind_own(&mut state)?;
+                Some(&self.unheard)
+            }
+        };
+        let bound = Irqfd::attach(self.binding(token, unheard));
+        let bound = bound.map(|irqfd| state.bypass = Some(irqfd));
+        self.let_go(&mut state);
+        bound.map_err(|(_, error)| error.into())
     }
 
     fn detach(&self) -> Result<(), PeerError> {
         let mut state = self.state();
-        detach(&mut state.bypass)
+        detach(&mut state.bypass)?;
+        self.let_go(&mut state);
+        Ok(())
     }
 
     /// The pin's route is in every table: there is nothing to give back.
@@ -289,7 +331,7 @@ impl Bypass for PinConsumer {
 impl LevelRelay for PinConsumer {
     fn arm(&self) -> Result<(), BypassRefused> {
         let mut state = self.state();
-        if state.relay.is_some() {
+        if state.armed {
             return Err(Misuse::Attached { gsi: self.gsi }.into());
         }
         if let Some(reason) = self.obstacle(Trigger::Level) {
@@ -299,14 +341,18 @@ impl LevelRelay for PinConsumer {
             });
         }
         self.make_live()?;
-        let binding = self.binding(Arc::clone(&self.own_trigger), Trigger::Level);
-        state.relay = Some(Irqfd::attach(binding).map_err(|(_, error)| error)?);
+        self.bind_own(&mut state)?;
+        state.armed = true;
         Ok(())
     }
 
     fn disarm(&self) -> Result<(), PeerError> {
         let mut state = self.state();
-        detach(&mut state.relay)
+        if !state.armed {
+            return Err(PeerError::new(Misuse::NotAttached));
+        }
+        state.armed = false;
+        state.release_own().inspect_err(|_| state.armed = true)
     }
 }
 

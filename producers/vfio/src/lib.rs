@@ -45,7 +45,6 @@ mod container;
 mod counting;
 mod device;
 mod device_fd;
-mod dmabuf_fd;
 mod host_irq;
 mod index;
 mod index_error;
@@ -76,7 +75,6 @@ pub use counting::CountingDevice;
 #[cfg(any(test, feature = "testing"))]
 pub use counting::RequestCounts;
 pub use device_fd::DeviceFd;
-pub use dmabuf_fd::read_dmabuf;
 pub use host_irq::HostIrq;
 pub use host_irq::HostIrqError;
 pub use host_irq::HostIrqs;

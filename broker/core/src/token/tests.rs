@@ -95,6 +95,25 @@ fn adopt_of_a_file_that_is_no_eventfd_is_refused() {
 }
 
 #[test]
+fn adopt_from_takes_all_or_leaves_all_and_the_duplicate_it_made() {
+    let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+    for before in 0..3 {
+        let mut events: Vec<OwnedFd> = (0..before).map(|_| event()).chain([null()]).collect();
+        // The place they are looked at in holds the one that is refused.
+        let left = match before {
+            0 => 1,
+            _ => before + 2,
+        };
+        let refused = Token::adopt_from(&mut events);
+        assert!(matches!(refused, Err(TokenError::NotEventfd { .. })));
+        assert_eq!(events.len(), left);
+    }
+    let mut events = vec![event(), event()];
+    assert_eq!(Token::adopt_from(&mut events).unwrap().len(), 2);
+    assert!(events.is_empty());
+}
+
+#[test]
 fn is_pending_looks_at_the_counter_without_draining_it() {
     let token = Token::adopt(event()).unwrap();
     assert!(!token.is_pending().unwrap());

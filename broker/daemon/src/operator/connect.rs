@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
 use crate::config;
+use crate::failure;
 
 /// The variable that names the daemon's socket, the same that configures the daemon.
 const VARIABLE: &str = "IRQBROKER_CONTROL_SOCKET";
@@ -35,6 +36,11 @@ impl ControlArgs {
     /// The daemon at this control socket, if one is given.
     pub(crate) fn at(socket: Option<PathBuf>) -> Self {
         Self { socket }
+    }
+
+    /// Whether it is given with the command: one that is not there is an error then.
+    pub(crate) fn is_named(&self) -> bool {
+        self.socket.is_some()
     }
 
     /// Connects to look.
@@ -76,7 +82,8 @@ pub(crate) fn ask<T: DeserializeOwned>(
     client.ask(request).map_err(told)
 }
 
-/// The outermost text of a refusal says only that it is one.
+/// The outermost text of a refusal says only that it is one, and what else goes wrong says nothing
+/// without its cause.
 pub(crate) fn told(error: ClientError) -> anyhow::Error {
     let text = match &error {
         ClientError::Connect { path, source } if *source == Errno::ACCESS => Some(format!(
@@ -98,6 +105,9 @@ pub(crate) fn told(error: ClientError) -> anyhow::Error {
     };
     match text {
         Some(text) => anyhow::Error::new(error).context(super::printable(&text).into_owned()),
-        None => error.into(),
+        None => {
+            let whole = failure::with_causes(error.into()).to_string();
+            anyhow::Error::msg(super::printable(&whole).into_owned())
+        }
     }
 }

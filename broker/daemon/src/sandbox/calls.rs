@@ -83,6 +83,10 @@ pub(super) const CALLS: &[Call] = &[
     any(libc::SYS_ppoll),
     any(libc::SYS_timerfd_create),
     any(libc::SYS_timerfd_settime),
+    // Signals peers' eventfds.
+    any(libc::SYS_io_submit),
+    any(libc::SYS_io_getevents),
+    any(libc::SYS_io_destroy),
     // Ends a write that a peer holds up.
     any(libc::SYS_timer_settime),
     any(libc::SYS_timer_delete),

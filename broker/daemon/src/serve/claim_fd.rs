@@ -71,15 +71,26 @@ impl ClaimRecord {
     ///
     /// It is none.
     pub(crate) fn from_peer(memory: OwnedFd) -> Result<Self, ClaimRecordError> {
+        Self::check(&memory)?;
+        Self::map(memory)
+    }
+
+    /// Whether an fd is one.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub(crate) fn check(memory: &OwnedFd) -> Result<(), ClaimRecordError> {
         let not_a_record = |_| ClaimRecordError::NotARecord;
-        let seals = rustix::fs::fcntl_get_seals(&memory).map_err(not_a_record)?;
-        let size = rustix::fs::fstat(&memory)?.st_size;
-        let kind = rustix::fs::fstatfs(&memory)?.f_type;
+        let seals = rustix::fs::fcntl_get_seals(memory).map_err(not_a_record)?;
+        // Files of memory only have seals: nothing below waits for the owner of a file system.
+        let size = rustix::fs::fstat(memory)?.st_size;
+        let kind = rustix::fs::fstatfs(memory)?.f_type;
         // The memory can no longer shrink once the seals are seen: the size holds.
         if !seals.contains(SEALS) || size != i64::from(SLOTS) || kind != TMPFS {
             return Err(ClaimRecordError::NotARecord);
         }
-        Self::map(memory)
+        Ok(())
     }
 
     fn map(memory: OwnedFd) -> Result<Self, ClaimRecordError> {

@@ -39,7 +39,7 @@ pub(crate) fn objects(
     state: &mut State,
     session: SessionId,
     request: Request,
-    fds: Vec<OwnedFd>,
+    fds: &mut Vec<OwnedFd>,
 ) -> Result<Answered, WireError> {
     match request {
         Request::Batch(batch) => run_batch(state, session, batch, fds).map(Answered::Batch),
@@ -62,7 +62,7 @@ fn run_batch(
     state: &mut State,
     session: SessionId,
     batch: Batch,
-    fds: Vec<OwnedFd>,
+    fds: &mut Vec<OwnedFd>,
 ) -> Result<BatchDone, WireError> {
     let length = batch.requests.len();
     if length > MAX_FDS {

@@ -10,9 +10,12 @@ use irqbroker_protocol::EventKind;
 use irqbroker_protocol::LinkRow;
 use irqbroker_protocol::Status;
 use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::Vgpus;
 use irqbroker_protocol::WireError;
 
+use super::closer::Closer;
 use super::options::Options;
+use crate::vgpu_host::Ticket;
 
 /// Something with an fd of its own in the daemon's epoll set, such as a metrics endpoint.
 pub(crate) trait Extra {
@@ -47,8 +50,8 @@ pub(crate) type Notes = Rc<RefCell<Standing>>;
 /// Who hosts vGPUs. Their processes' ends come through an [`Extra`] or through
 /// [`events`](Self::events).
 pub(crate) trait VgpuHost {
-    /// The hosted ones.
-    fn list(&self) -> Vec<VgpuRow>;
+    /// The hosted ones, and how many more there may be.
+    fn list(&self) -> Vgpus;
 
     /// How many there are.
     fn count(&self) -> usize;
@@ -60,12 +63,16 @@ pub(crate) trait VgpuHost {
     /// See the contract; nothing is created.
     fn create(&mut self, request: &CreateVgpu) -> Result<VgpuRow, WireError>;
 
-    /// Ends one's process.
+    /// Has one asked to end, which [`decided`](Self::decided) tells the outcome of.
     ///
     /// # Errors
     ///
-    /// See the contract.
-    fn destroy(&mut self, request: &DestroyVgpu) -> Result<(), WireError>;
+    /// See the contract; nobody is asked.
+    fn destroy(&mut self, request: &DestroyVgpu) -> Result<Ticket, WireError>;
+
+    /// What was decided since this was called last: each ticket comes once. One that was not refused
+    /// ends.
+    fn decided(&mut self) -> Vec<(Ticket, Result<(), WireError>)>;
 
     /// What watchers are to be told since this was called last.
     fn events(&mut self) -> Vec<EventKind>;
@@ -73,7 +80,7 @@ pub(crate) trait VgpuHost {
 
 /// What is called once, when everything is open and before the first peer is served: the place to
 /// give rights up.
-pub(crate) type BeforeLoop = Box<dyn FnOnce() -> anyhow::Result<()>>;
+pub(crate) type BeforeLoop = Box<dyn FnOnce(&Closer) -> anyhow::Result<()>>;
 
 /// Changes what may change while the daemon runs: the policy and the quotas.
 pub(crate) type Reload = Box<dyn FnMut(&mut Options)>;

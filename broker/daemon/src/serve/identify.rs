@@ -37,11 +37,12 @@ enum Claim {
 ///
 /// # Errors
 ///
-/// `not-eventfd`, `semaphore-eventfd`, `internal`; all fds are closed.
+/// `not-eventfd`, `semaphore-eventfd`, `internal`; what is not known to be an eventfd is left in
+/// `fds`, for others to close.
 pub(crate) fn identify(
     state: &State,
     requests: &[Request],
-    fds: Vec<OwnedFd>,
+    fds: &mut Vec<OwnedFd>,
 ) -> Result<Vec<Token>, Refused> {
     let claims = claims(state, requests);
     let mut tokens: Vec<Option<Token>> = vec![None; fds.len()];
@@ -49,7 +50,7 @@ pub(crate) fn identify(
     let claims = claims
         .into_iter()
         .chain(std::iter::repeat_with(|| Claim::None));
-    for ((place, fd), claim) in fds.into_iter().enumerate().zip(claims) {
+    for ((place, fd), claim) in fds.drain(..).enumerate().zip(claims) {
         match claim {
             Claim::Registered(known) if known.is_same_file(&fd) == Some(true) => {
                 tokens[place] = Some(known);
@@ -61,21 +62,38 @@ pub(crate) fn identify(
             }
         }
     }
-    let found = Token::adopt_each(strangers).map_err(|error| {
-        let number = number(&error);
-        let at = places.iter().find(|&&(_, raw)| raw == number);
-        refused(requests, at.map_or(0, |&(place, _)| place), &error)
-    })?;
+    let found = match Token::adopt_from(&mut strangers) {
+        Ok(found) => found,
+        Err(error) => {
+            fds.append(&mut strangers);
+            fds.extend(repeated.into_iter().map(|(.., fd)| fd));
+            let number = number(&error);
+            let at = places.iter().find(|&&(_, raw)| raw == number);
+            let place = at.map_or(0, |&(place, _)| place);
+            return Err(refused(requests, place, &error));
+        }
+    };
     for (&(place, _), token) in places.iter().zip(found) {
         tokens[place] = Some(token);
     }
-    for (place, first, fd) in repeated {
+    let mut repeated = repeated.into_iter();
+    while let Some((place, first, fd)) = repeated.next() {
         let known = tokens[first].clone();
         let same = known.filter(|known| known.is_same_file(&fd) == Some(true));
-        tokens[place] = Some(match same {
-            Some(known) => known,
-            None => Token::adopt(fd).map_err(|error| refused(requests, place, &error))?,
-        });
+        tokens[place] = match same {
+            Some(known) => Some(known),
+            None => {
+                let mut alone = vec![fd];
+                match Token::adopt_from(&mut alone) {
+                    Ok(mut adopted) => adopted.pop(),
+                    Err(error) => {
+                        fds.append(&mut alone);
+                        fds.extend(repeated.map(|(.., fd)| fd));
+                        return Err(refused(requests, place, &error));
+                    }
+                }
+            }
+        };
     }
     Ok(tokens.into_iter().flatten().collect())
 }

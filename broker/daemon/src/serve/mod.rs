@@ -5,9 +5,12 @@
 //!  eventfds ─────────────────────────────────────────────────────────────► relay
 //! ```
 //!
-//! One thread, one epoll set. With nothing to relay and nothing asked it sleeps.
+//! One thread, one epoll set. With nothing to relay and nothing asked it sleeps. Threads beside it
+//! close what a close may have to wait for.
 
+mod aio_fd;
 mod claim_fd;
+mod closer;
 mod dispatch;
 mod fd_limit;
 mod hooks;
@@ -25,6 +28,7 @@ mod signals;
 mod sink_fd;
 mod socket;
 mod state;
+mod vgpus;
 mod welcome;
 
 pub(crate) use hooks::BeforeLoop;

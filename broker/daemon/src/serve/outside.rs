@@ -27,6 +27,7 @@ impl Server {
                 .into_iter()
                 .for_each(|event| self.tell_watchers(event));
         }
+        self.answer_decided();
         loop {
             let effects = self.state.take_effects();
             if effects.is_empty() {

@@ -13,7 +13,6 @@ use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::RequestFrame;
 use irqbroker_protocol::ServerFrame;
-use irqbroker_protocol::Vgpus;
 use irqbroker_protocol::WireError;
 use serde::Serialize;
 
@@ -27,8 +26,8 @@ use super::welcome::Greeting;
 use super::welcome::welcome;
 
 impl Server {
-    /// Serves one packet. Fds that nobody takes are closed.
-    pub(super) fn serve_packet(&mut self, id: u64, bytes: &[u8], fds: Vec<OwnedFd>) {
+    /// Serves one packet. Fds that nobody takes are left.
+    pub(super) fn serve_packet(&mut self, id: u64, bytes: &[u8], fds: &mut Vec<OwnedFd>) {
         let frame = match RequestFrame::decode(bytes) {
             Ok(frame) => frame,
             Err(error) => {
@@ -50,12 +49,14 @@ impl Server {
             })),
         };
         match answered {
+            // Counted once it is decided.
+            Ok(()) if self.awaits_answer(id) => {}
             Ok(()) => self.tally.requests += 1,
             Err(error) => self.refuse(id, number, &error),
         }
     }
 
-    /// Refuses a packet whose fds the daemon had no room for. Those that came are closed.
+    /// Refuses a packet whose fds the daemon had no room for.
     pub(super) fn refuse_cut_off(&mut self, id: u64, bytes: &[u8]) {
         tracing::debug!("no fds left for those of a packet");
         match RequestFrame::decode(bytes) {
@@ -70,7 +71,7 @@ impl Server {
         }
     }
 
-    fn refuse(&mut self, id: u64, number: u64, error: &WireError) {
+    pub(super) fn refuse(&mut self, id: u64, number: u64, error: &WireError) {
         self.tally.refused += 1;
         if let Ok(bytes) = ServerFrame::encode_error(number, error) {
             self.send(id, bytes, Vec::new());
@@ -129,7 +130,7 @@ impl Server {
         id: u64,
         number: u64,
         hello: &Hello,
-        fds: Vec<OwnedFd>,
+        fds: &mut Vec<OwnedFd>,
     ) -> Result<(), WireError> {
         let Some(peer) = self.peers.get_mut(&id) else {
             return Ok(());
@@ -148,8 +149,7 @@ impl Server {
             vgpus: self.hooks.vgpus.is_some(),
         };
         let who = (peer.uid, peer.gid);
-        let record = fds.into_iter().next();
-        let (answer, new) = welcome(hello, record, &self.options.policy, who, greeting)?;
+        let (answer, new) = welcome(hello, fds, &self.options.policy, who, greeting)?;
         peer.scopes = Some(new.scopes.clone());
         let record = new.record.clone().map(OutFd::Record);
         self.reply(id, number, &answer, record.into_iter().collect());
@@ -162,7 +162,7 @@ impl Server {
         id: u64,
         number: u64,
         request: Request,
-        fds: Vec<OwnedFd>,
+        fds: &mut Vec<OwnedFd>,
     ) -> Result<(), WireError> {
         let expected = request.fd_count();
         if fds.len() != expected {
@@ -206,31 +206,7 @@ impl Server {
         Ok(())
     }
 
-    fn answer_vgpu(&mut self, id: u64, number: u64, request: &Request) -> Result<(), WireError> {
-        let Some(host) = &mut self.hooks.vgpus else {
-            return Err(WireError::new(
-                ErrorCode::NotSupported,
-                "this daemon hosts no vgpus",
-            ));
-        };
-        match request {
-            Request::VgpuCreate(request) => {
-                let row = host.create(request)?;
-                self.reply(id, number, &row, Vec::new());
-            }
-            Request::VgpuDestroy(request) => {
-                host.destroy(request)?;
-                self.reply(id, number, &Done {}, Vec::new());
-            }
-            _ => {
-                let vgpus = host.list();
-                self.reply(id, number, &Vgpus { vgpus }, Vec::new());
-            }
-        }
-        Ok(())
-    }
-
-    fn reply(&mut self, id: u64, number: u64, body: &impl Serialize, fds: Vec<OutFd>) {
+    pub(super) fn reply(&mut self, id: u64, number: u64, body: &impl Serialize, fds: Vec<OutFd>) {
         let encoded = ServerFrame::encode_ok(number, body);
         let (encoded, fds) = match encoded {
             Ok(bytes) if bytes.len() > MAX_MESSAGE => (too_long(number), Vec::new()),

@@ -9,6 +9,7 @@ use irqbroker::Token;
 use irqbroker_protocol::Connection;
 use irqbroker_protocol::Scope;
 use irqbroker_protocol::SendError;
+use rustix::event::epoll::EventFlags;
 
 use super::claim_fd::ClaimRecord;
 
@@ -57,8 +58,10 @@ pub(crate) struct Peer {
     pub(crate) watching: bool,
     /// Events left out since the peer was last told one.
     pub(crate) missed: u64,
-    /// Polled for room to write.
-    pub(crate) polled_for_room: bool,
+    /// Its request is not decided yet, and none is read until it is.
+    pub(crate) awaits_answer: bool,
+    /// What it is polled for.
+    pub(crate) polled_for: EventFlags,
     out: VecDeque<Out>,
     out_bytes: usize,
 }
@@ -72,7 +75,8 @@ impl Peer {
             scopes: None,
             watching: false,
             missed: 0,
-            polled_for_room: false,
+            awaits_answer: false,
+            polled_for: EventFlags::IN,
             out: VecDeque::new(),
             out_bytes: 0,
         }

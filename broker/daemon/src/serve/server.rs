@@ -14,8 +14,10 @@ use irqbroker_protocol::ReceiveError;
 use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
+use rustix::net::Shutdown;
 use rustix::net::SocketFlags;
 
+use super::closer::Closer;
 use super::fd_limit::FDS_OF_A_CONNECTION;
 use super::fd_limit::FdBudget;
 use super::hooks::Hooks;
@@ -28,12 +30,16 @@ use super::signals::Told;
 use super::socket::ControlSocket;
 use super::state::SessionId;
 use super::state::State;
+use crate::vgpu_host::Ticket;
 
 /// Events taken with one `epoll_wait`.
 const BATCH: usize = 64;
 
 /// Packets read of one peer before the others get their turn.
 const PACKETS_A_TURN: usize = 16;
+
+/// When to look again whether files that are being closed have left their fds.
+const NEXT_TRY: Duration = Duration::from_millis(10);
 
 /// In the upper byte of an epoll word: what the rest is. Without it, the id of a relayed link.
 const KIND: u64 = 0xff << 56;
@@ -64,6 +70,8 @@ pub(crate) struct Server {
     pub(super) relay: Relay,
     pub(super) peers: HashMap<u64, Peer>,
     pub(super) rates: Rates,
+    /// Requests that are not decided yet: whose, and with which number.
+    pub(super) undecided: HashMap<Ticket, (u64, u64)>,
     /// Peers to be dropped, and what they are told.
     pub(super) leaving: Vec<(u64, Option<ErrorCode>)>,
     pub(super) tally: Tally,
@@ -72,6 +80,7 @@ pub(crate) struct Server {
     last_session: u64,
     /// Shared by all peers: the daemon reads one packet at a time.
     buffer: Vec<u8>,
+    closer: Closer,
     fd_budget: FdBudget,
     /// The listener is out of the set because there were no fds left with so many taken.
     deaf: Option<usize>,
@@ -109,12 +118,14 @@ impl Server {
             relay: Relay::new().context("cannot make the relay's timer")?,
             peers: HashMap::new(),
             rates: Rates::default(),
+            undecided: HashMap::new(),
             leaving: Vec::new(),
             tally: Tally::default(),
             run: run_number(),
             started: Instant::now(),
             last_session: 0,
             buffer: Vec::new(),
+            closer: Closer::default(),
             fd_budget,
             deaf: None,
         })
@@ -127,7 +138,9 @@ impl Server {
     /// The wait failed for good.
     pub(crate) fn serve(&mut self) -> anyhow::Result<()> {
         if let Some(before_loop) = self.hooks.before_loop.take() {
-            before_loop()?;
+            before_loop(&self.closer)?;
+        } else {
+            self.closer.start(|| Ok(()))?;
         }
         while self.turn()? != Told::End {}
         let peers: Vec<u64> = self.peers.keys().copied().collect();
@@ -191,9 +204,7 @@ impl Server {
 
     /// Lets connections come again once fds have been given back.
     fn listen_again(&mut self) {
-        if self.deaf.is_some_and(|then| self.state.fds_taken() < then)
-            && watch(&self.epoll, self.socket.as_fd(), LISTENER).is_ok()
-        {
+        if self.may_listen_again() && watch(&self.epoll, self.socket.as_fd(), LISTENER).is_ok() {
             self.deaf = None;
         }
     }
@@ -207,12 +218,19 @@ impl Server {
         self.apply();
     }
 
-    /// Until when to wait at most: the next hand-over that runs out.
+    /// Until when to wait at most: the next hand-over that runs out, the next look for fds.
     fn patience(&self) -> Option<Timespec> {
-        let until = self.state.next_expiry()?;
-        // One more: the wait may end within the millisecond before.
-        let left = until.saturating_sub(self.now_ms()) + 1;
-        Timespec::try_from(Duration::from_millis(left)).ok()
+        let expiry = self.state.next_expiry().map(|until| {
+            // One more: the wait may end within the millisecond before.
+            Duration::from_millis(until.saturating_sub(self.now_ms()) + 1)
+        });
+        let knock = self.may_listen_again().then_some(NEXT_TRY);
+        Timespec::try_from(expiry.into_iter().chain(knock).min()?).ok()
+    }
+
+    /// Whether the listener is out of the set and fds have been given back, or are about to be.
+    fn may_listen_again(&self) -> bool {
+        self.deaf.is_some_and(|then| self.state.fds_taken() < then)
     }
 
     /// Milliseconds since the daemon started.
@@ -221,6 +239,8 @@ impl Server {
     }
 
     fn accept(&mut self) {
+        // Asked before: what is closed later may be what is missing.
+        let closing = self.closer.is_busy();
         // As many as wait, but not for ever.
         for _ in 0..BATCH {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -230,7 +250,7 @@ impl Server {
                     // Level-triggered: left in the set it would be reported without end.
                     tracing::warn!("no fds left: connections wait until some are given back");
                     let _gone = epoll::delete(&self.epoll, &self.socket);
-                    self.deaf = Some(self.state.fds_taken());
+                    self.deaf = Some(self.state.fds_taken() + usize::from(closing));
                     return;
                 }
                 Err(_) => return,
@@ -250,6 +270,7 @@ impl Server {
         let refusal = if !self.options.policy.admits(uid, gid) {
             Some(ErrorCode::NotAllowed)
         } else if of_uid >= self.options.quotas.connections
+            || self.closer.is_held_up_by(uid)
             || self.state.fds_taken() + FDS_OF_A_CONNECTION > self.options.quotas.all_fds
         {
             Some(ErrorCode::QuotaExceeded)
@@ -270,30 +291,50 @@ impl Server {
         if flags.contains(epoll::EventFlags::OUT) {
             self.flush(id);
         }
+        if flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+            && self.awaits_answer(id)
+        {
+            // It is not read from, so nothing else would find out.
+            self.leaving.push((id, None));
+            return;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
+        let mut fds = Vec::new();
         for _ in 0..PACKETS_A_TURN {
-            // Whoever does not read its answers is not asked for more questions.
-            let Some(peer) = self.peers.get(&id).filter(|peer| !peer.has_backlog()) else {
+            // Whoever does not read its answers, or waits for one, is not asked for more questions.
+            let is_next = |peer: &&Peer| !peer.has_backlog() && !peer.awaits_answer;
+            let Some(peer) = self.peers.get(&id).filter(is_next) else {
                 break;
             };
             if self.leaving.iter().any(|(leaving, _)| *leaving == id) {
                 break;
             }
-            match peer.connection.receive_in(&mut buffer) {
-                Ok(packet) => {
-                    let (bytes, fds) = (packet.bytes, packet.fds);
-                    self.serve_packet(id, bytes, fds);
+            let uid = peer.uid;
+            if self.closer.is_held_up_by(uid) {
+                self.leaving.push((id, Some(ErrorCode::QuotaExceeded)));
+                break;
+            }
+            let received = peer.connection.receive_in(&mut buffer, &mut fds);
+            let more = match received {
+                Ok(bytes) => {
+                    self.serve_packet(id, bytes, &mut fds);
                     self.apply();
+                    true
                 }
-                Err(ReceiveError::WouldBlock) => break,
+                Err(ReceiveError::WouldBlock) => false,
                 // The buffer takes as many fds as a packet may have.
                 Err(ReceiveError::TruncatedFds { bytes }) => {
                     self.refuse_cut_off(id, buffer.get(..bytes).unwrap_or_default());
+                    true
                 }
                 Err(error) => {
                     self.leaving.push((id, super::packet::code_of(&error)));
-                    break;
+                    false
                 }
+            };
+            self.closer.close(uid, fds.drain(..));
+            if !more {
+                break;
             }
         }
         self.buffer = buffer;
@@ -323,7 +364,10 @@ impl Server {
             }
             let _gone = epoll::delete(&self.epoll, &peer.connection);
             self.state.waits(peer.uid, waited, 0);
-            drop(peer);
+            // It is told now. What it had sent and nobody has read goes with the socket, and may be
+            // files of any kind.
+            let _gone = rustix::net::shutdown(&peer.connection, Shutdown::Both);
+            self.closer.close(peer.uid, [peer.connection.into()]);
             let now = self.now_ms();
             self.state.connections = self.peers.len();
             self.state.close(SessionId(id), now);
@@ -338,18 +382,19 @@ fn watch(epoll: &OwnedFd, fd: BorrowedFd<'_>, word: u64) -> Result<(), Errno> {
 }
 
 /// A peer is polled for room to write only while something waits for it, and then for nothing
-/// else.
+/// else; while its request is not decided only its end is told.
 pub(super) fn poll_for(epoll: &OwnedFd, id: u64, peer: &mut Peer, room: bool) -> Result<(), Errno> {
-    if peer.polled_for_room == room {
+    let flags = match (room, peer.awaits_answer) {
+        (true, _) => epoll::EventFlags::OUT,
+        (false, true) => epoll::EventFlags::empty(),
+        (false, false) => epoll::EventFlags::IN,
+    };
+    if peer.polled_for == flags {
         return Ok(());
     }
-    let flags = match room {
-        true => epoll::EventFlags::OUT,
-        false => epoll::EventFlags::IN,
-    };
     let data = epoll::EventData::new_u64(PEER | id);
     epoll::modify(epoll, &peer.connection, data, flags)?;
-    peer.polled_for_room = room;
+    peer.polled_for = flags;
     Ok(())
 }
 

@@ -14,6 +14,8 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 
+use super::aio_fd::AioSignaller;
+
 /// How long a write may hold the thread up, and how soon it is tried again to end it: far longer
 /// than a write takes, and too short for the other peers to notice.
 const HOLD_UP: Duration = Duration::from_millis(20);
@@ -30,11 +32,13 @@ pub(crate) enum Signalled {
 /// Signals eventfds that peers share and may fill and make blocking at any moment.
 ///
 /// Whether a write to an eventfd waits is decided by a flag the peer can change, and `RWF_NOWAIT`
-/// is not for eventfds. A look before the write keeps clear of counters that are full; a timer
-/// that interrupts this thread ends the wait at one that was filled between the look and the
-/// write.
+/// is not for its writes. So the kernel is asked to signal it, which waits for nobody. Where the
+/// kernel takes no such requests it is written: a look before the write keeps clear of counters
+/// that are full; a timer that interrupts this thread ends the wait at one that was filled between
+/// the look and the write.
 #[derive(Debug)]
 pub(crate) struct Signaller {
+    aio: Option<AioSignaller>,
     timer: libc::timer_t,
     /// The timer runs: from the first write of a turn to the turn's end.
     running: bool,
@@ -47,6 +51,17 @@ impl Signaller {
     ///
     /// The kernel refused a timer.
     pub(crate) fn new() -> io::Result<Self> {
+        let aio = AioSignaller::new().inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "no asynchronous I/O (fs.aio-max-nr?): an interrupt costs the relay three more \
+                 system calls"
+            );
+        });
+        Self::with(aio.ok())
+    }
+
+    fn with(aio: Option<AioSignaller>) -> io::Result<Self> {
         interrupt_on_alarm()?;
         // SAFETY: all zeroes is a sigevent: it holds numbers and a pointer that is not looked at.
         let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
@@ -58,6 +73,7 @@ impl Signaller {
         let made = unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) };
         match made {
             0 => Ok(Self {
+                aio,
                 timer,
                 running: false,
             }),
@@ -67,13 +83,18 @@ impl Signaller {
 
     /// Adds one to an eventfd.
     pub(crate) fn signal(&mut self, sink: BorrowedFd<'_>) -> Signalled {
+        if let Some(aio) = &mut self.aio
+            && aio.signal(sink).is_ok()
+        {
+            return Signalled::Pending;
+        }
         match has_room(sink) {
             true => self.write(sink),
             false => Signalled::Pending,
         }
     }
 
-    /// The same without the look before.
+    /// By a write, without the look before.
     fn write(&mut self, sink: BorrowedFd<'_>) -> Signalled {
         if !self.running {
             // Again and again: the first may come before the write has begun to wait.
@@ -184,8 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn signal_by_the_kernel_starts_no_timer() {
+        let aio = AioSignaller::new().unwrap();
+        let mut signaller = Signaller::with(Some(aio)).unwrap();
+        let event = full_and_blocking();
+        assert_eq!(signaller.signal(event.as_fd()), Signalled::Pending);
+        assert!(!signaller.running);
+        assert_eq!(taken(&event), FULL + 1);
+    }
+
+    #[test]
     fn signal_of_a_full_blocking_eventfd_is_pending_already_and_waits_for_nobody() {
-        let mut signaller = Signaller::new().unwrap();
+        let mut signaller = Signaller::with(None).unwrap();
         let event = full_and_blocking();
         assert_eq!(signaller.signal(event.as_fd()), Signalled::Pending);
         assert!(!signaller.running);
@@ -194,7 +225,7 @@ mod tests {
 
     #[test]
     fn write_to_an_eventfd_that_was_filled_after_the_look_is_ended_by_the_timer() {
-        let mut signaller = Signaller::new().unwrap();
+        let mut signaller = Signaller::with(None).unwrap();
         let event = full_and_blocking();
         assert_eq!(signaller.write(event.as_fd()), Signalled::HeldUp);
         // And again, by the same timer.

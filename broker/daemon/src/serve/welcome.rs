@@ -36,14 +36,14 @@ pub(crate) struct Greeting {
     pub(crate) vgpus: bool,
 }
 
-/// Decides on a handshake.
+/// Decides on a handshake, which may come with a claim record.
 ///
 /// # Errors
 ///
 /// `unsupported-version`, `scope-required`, `invalid-claim-record`.
 pub(crate) fn welcome(
     hello: &Hello,
-    record: Option<OwnedFd>,
+    fds: &mut Vec<OwnedFd>,
     policy: &Policy,
     (uid, gid): (u32, u32),
     greeting: Greeting,
@@ -67,7 +67,10 @@ pub(crate) fn welcome(
     let mut scopes = hello.scopes.clone();
     scopes.sort_unstable();
     scopes.dedup();
-    let record = match record {
+    // Looked at first: whatever else it is, it is not for this thread to close.
+    let is_record = fds.iter().try_for_each(ClaimRecord::check);
+    is_record.map_err(|error| refusal(&error))?;
+    let record = match fds.pop() {
         Some(memory) => Some(ClaimRecord::from_peer(memory).map_err(|error| refusal(&error))?),
         None if scopes.contains(&Scope::Consumer) => {
             Some(ClaimRecord::create().map_err(|error| refusal(&error))?)

@@ -9,11 +9,13 @@ use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::DestroyVgpu;
 use irqbroker_protocol::EventKind;
 use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::Vgpus;
 use irqbroker_protocol::WireError;
 
 use crate::serve::Extra;
 use crate::serve::VgpuHost;
 use crate::serve::View;
+use crate::vgpu_host::Ticket;
 use crate::vgpu_host::VgpuHosts;
 
 /// The hosted vGPUs, for the loop's two ways to them and for a reload. Borrowed for one call at a time.
@@ -58,7 +60,7 @@ impl Hosting {
 }
 
 impl VgpuHost for Hosting {
-    fn list(&self) -> Vec<VgpuRow> {
+    fn list(&self) -> Vgpus {
         self.hosts.borrow().list()
     }
 
@@ -76,8 +78,12 @@ impl VgpuHost for Hosting {
         Ok(row)
     }
 
-    fn destroy(&mut self, request: &DestroyVgpu) -> Result<(), WireError> {
+    fn destroy(&mut self, request: &DestroyVgpu) -> Result<Ticket, WireError> {
         self.hosts.borrow_mut().destroy(request)
+    }
+
+    fn decided(&mut self) -> Vec<(Ticket, Result<(), WireError>)> {
+        self.hosts.borrow_mut().decided()
     }
 
     fn events(&mut self) -> Vec<EventKind> {

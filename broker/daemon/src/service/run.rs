@@ -179,7 +179,12 @@ fn before_loop(
     output: Output,
 ) -> crate::serve::BeforeLoop {
     let (notes, notifier) = (Rc::clone(notes), Rc::clone(notifier));
-    Box::new(move || {
+    Box::new(move |closer| {
+        // Before the filter, which lets no thread be started; they need no file at all.
+        closer.start(move || {
+            let _confined = sandbox::enter(&sandbox, &Needs::default())?;
+            Ok(())
+        })?;
         let sandboxed = sandbox::enter(&sandbox, &needs)?;
         let standing = sandboxed.outcome.to_string();
         // For the rest of the process's life, as the sandbox is.

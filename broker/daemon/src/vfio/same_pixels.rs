@@ -1,12 +1,12 @@
 //! Whether a picture is the same as a dma-buf and in its region.
 
+use irqbroker_display::read_dmabuf;
 use irqbroker_vfio::abi::Device;
 use irqbroker_vfio::abi::Errno;
 use irqbroker_vfio::abi::GfxPlaneInfo;
 use irqbroker_vfio::abi::GfxSurface;
 use irqbroker_vfio::abi::GfxTransport;
 use irqbroker_vfio::abi::PlaneType;
-use irqbroker_vfio::read_dmabuf;
 use serde::Serialize;
 
 /// How often a picture that changes meanwhile is looked at.

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::Subcommand;
+use clap::ValueEnum;
 use clap::builder::ArgPredicate;
 use irqbroker::vgpu::VgpuType;
+use irqbroker_vfio::abi::GfxTransport;
 
 use crate::operator::ControlArgs;
 use crate::vgpu_host::HostedArgs;
@@ -21,8 +23,8 @@ pub(crate) struct VgpuArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VgpuCommand {
-    /// Show the types a vGPU can have
-    Types,
+    /// Show the types a vGPU can have, and how many more a daemon has room for if one answers
+    Types(TypesArgs),
     /// Offer one vGPU on a vfio-user socket, until a signal ends it
     Serve(ServeArgs),
     /// Save what a vGPU shows that `serve` offers, whoever uses it
@@ -31,7 +33,7 @@ pub(crate) enum VgpuCommand {
     List(ListArgs),
     /// Have the daemon host a vGPU, in a process that outlives it
     Create(CreateArgs),
-    /// End a vGPU the daemon hosts
+    /// End a vGPU the daemon hosts, unless it is in use
     Destroy(DestroyArgs),
     /// Start and end vGPUs for a daemon, which runs this itself
     #[command(hide = true)]
@@ -119,9 +121,36 @@ pub(crate) struct ScreenshotArgs {
     /// Which head
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) head: u8,
+    /// How to have the picture from the vGPU: in a region, or as a dma-buf, which it makes where its host has
+    /// /dev/udmabuf. The region if this is not given, or the dma-buf where there is no region
+    #[arg(long, value_name = "TRANSPORT")]
+    pub(crate) transport: Option<Transport>,
     /// The PNG to write; one that is there is replaced
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// How a device hands out a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    Region,
+    Dmabuf,
+}
+
+impl From<Transport> for GfxTransport {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Region => Self::Region,
+            Transport::Dmabuf => Self::Dmabuf,
+        }
+    }
+}
+
+/// Options of `irqbroker vgpu types`.
+#[derive(Debug, Args)]
+pub(crate) struct TypesArgs {
+    #[command(flatten)]
+    pub(crate) control: ControlArgs,
 }
 
 /// Options of `irqbroker vgpu list`.
@@ -156,6 +185,9 @@ pub(crate) struct DestroyArgs {
     /// Its UUID
     #[arg(value_name = "UUID")]
     pub(crate) id: String,
+    /// Also if it is in use: its user is asked to give it back, and after ten seconds it ends
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 fn vgpu_type(text: &str) -> Result<VgpuType, String> {

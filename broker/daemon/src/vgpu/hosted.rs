@@ -12,6 +12,7 @@ use irqbroker_protocol::Done;
 use irqbroker_protocol::EventKind;
 use irqbroker_protocol::Notice;
 use irqbroker_protocol::Request;
+use irqbroker_protocol::VgpuRoom;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
 use irqbroker_protocol::Vgpus;
@@ -35,6 +36,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Serialize)]
 struct ListReport {
     vgpus: Vec<VgpuRow>,
+    /// How many more there may be.
+    types: Vec<VgpuRoom>,
 }
 
 /// The report of `irqbroker vgpu create`.
@@ -55,8 +58,8 @@ struct Destroyed {
 /// No daemon answers, or it hosts none.
 pub(super) fn list(args: &ListArgs, output: &Output) -> anyhow::Result<()> {
     let mut client = args.control.look()?;
-    let vgpus = rows(&mut client)?;
-    output.print(&ListReport { vgpus })
+    let Vgpus { vgpus, types } = ask(&mut client, &Request::VgpuList)?;
+    output.print(&ListReport { vgpus, types })
 }
 
 /// Creates one and waits until it can be used.
@@ -95,12 +98,15 @@ pub(super) fn create(args: &CreateArgs, output: &Output) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// The daemon refuses, or the vGPU's process does not end.
+/// The daemon refuses, as it does while somebody uses the vGPU, or its process does not end.
 pub(super) fn destroy(args: &DestroyArgs, output: &Output) -> anyhow::Result<()> {
     let mut client = args.control.operate()?;
     let Done {} = ask(&mut client, &Request::Watch)?;
     let uuid = args.id.clone();
-    let destroy = DestroyVgpu { uuid: uuid.clone() };
+    let destroy = DestroyVgpu {
+        uuid: uuid.clone(),
+        force: args.force,
+    };
     let Done {} = ask(&mut client, &Request::VgpuDestroy(destroy))?;
     let deadline = Instant::now() + LIMIT;
     while find_row(&mut client, &uuid)?.is_some() {
@@ -123,7 +129,7 @@ pub(super) fn find(client: &mut Client, uuid: &str) -> anyhow::Result<VgpuRow> {
 }
 
 fn rows(client: &mut Client) -> anyhow::Result<Vec<VgpuRow>> {
-    let Vgpus { vgpus } = ask(client, &Request::VgpuList)?;
+    let Vgpus { vgpus, .. } = ask(client, &Request::VgpuList)?;
     Ok(vgpus)
 }
 

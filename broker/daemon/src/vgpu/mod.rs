@@ -2,6 +2,7 @@
 
 mod args;
 mod card;
+mod ending;
 mod hosted;
 mod place;
 mod run;

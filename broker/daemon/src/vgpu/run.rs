@@ -17,7 +17,7 @@ use crate::vgpu_host;
 /// See the command's own.
 pub(crate) fn run(args: &VgpuArgs, output: &Output) -> anyhow::Result<()> {
     match &args.command {
-        VgpuCommand::Types => types::run(output),
+        VgpuCommand::Types(args) => types::run(args, output),
         // What is wrong with a socket, a file or an address is in the cause.
         VgpuCommand::Serve(args) => serve::run(args, output).map_err(failure::with_causes),
         VgpuCommand::List(args) => hosted::list(args, output),

@@ -10,8 +10,11 @@ use anyhow::Context;
 use anyhow::bail;
 use irqbroker::vgpu::HeadId;
 use irqbroker_display::Picture;
+use irqbroker_display::ScreenshotError;
+use irqbroker_display::TransportChoice;
 use irqbroker_display::whole_screenshot;
 use irqbroker_vfio::abi::Errno;
+use irqbroker_vfio::abi::GfxTransport;
 use irqbroker_vfio_user::Client;
 use irqbroker_vfio_user::ClientOptions;
 use rustix::io::Errno as HostErrno;
@@ -36,6 +39,8 @@ struct Saved {
     head: u8,
     width: u32,
     height: u32,
+    /// `region` or `dmabuf`.
+    transport: &'static str,
 }
 
 /// Takes the picture and writes it.
@@ -45,7 +50,11 @@ struct Saved {
 /// Nobody serves the head, it shows nothing, or the file could not be written.
 pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> {
     let server = server(args)?;
-    let picture = picture(&server, HeadId(args.head)).map_err(|error| told(error, &server))?;
+    let choice = args.transport.map_or(TransportChoice::Any, |transport| {
+        TransportChoice::Only(transport.into())
+    });
+    let (picture, transport) =
+        picture(&server, HeadId(args.head), choice).map_err(|error| told(error, &server))?;
     std::fs::write(&args.file, picture.to_png()?)
         .with_context(|| format!("cannot write {}", args.file.display()))?;
     output.print(&Saved {
@@ -53,11 +62,19 @@ pub(super) fn run(args: &ScreenshotArgs, output: &Output) -> anyhow::Result<()> 
         head: args.head,
         width: picture.width(),
         height: picture.height(),
+        transport: match transport {
+            GfxTransport::Region => "region",
+            GfxTransport::Dmabuf => "dmabuf",
+        },
     })
 }
 
-/// What the head of this vGPU shows.
-fn picture(server: &Path, head: HeadId) -> anyhow::Result<Picture> {
+/// What the head of this vGPU shows, and how it handed that out.
+fn picture(
+    server: &Path,
+    head: HeadId,
+    choice: TransportChoice,
+) -> anyhow::Result<(Picture, GfxTransport)> {
     let socket = sockets::of_head(server, head);
     let is_there = |head| sockets::of_head(server, HeadId(head)).exists();
     if !socket.exists() && is_there(0) {
@@ -73,7 +90,11 @@ fn picture(server: &Path, head: HeadId) -> anyhow::Result<Picture> {
         ..ClientOptions::default()
     };
     let client = Client::connect(&socket, options)?;
-    Ok(whole_screenshot(&client, head.0.into(), LIMIT)?)
+    let transport = choice
+        .probe(&client)
+        .map_err(|source| ScreenshotError::Transport { choice, source })?;
+    let picture = whole_screenshot(&client, head.0.into(), transport.into(), LIMIT)?;
+    Ok((picture, transport))
 }
 
 /// Says of a server that keeps silent that it does.
@@ -111,7 +132,8 @@ impl fmt::Display for Saved {
             head,
             width,
             height,
+            transport,
         } = self;
-        writeln!(f, "{file}: head {head}, {width}x{height}")
+        writeln!(f, "{file}: head {head}, {width}x{height}, by {transport}")
     }
 }

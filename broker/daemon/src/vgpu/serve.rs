@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use irqbroker::vgpu::Granularity;
 use irqbroker::vgpu::VblankScheduler;
+use irqbroker::vgpu::VgpuDevice;
 use irqbroker::vgpu::VgpuParent;
 use irqbroker_vfio_user::Server;
 use irqbroker_vfio_user::ServerOptions;
@@ -24,6 +25,8 @@ use serde::Serialize;
 use super::args::ServeArgs;
 use super::card;
 use super::card::Came;
+use super::ending::Ending;
+use super::ending::Usage;
 use super::place::Place;
 use super::signals;
 use super::sockets;
@@ -31,6 +34,7 @@ use super::views::Views;
 use super::vnc;
 use super::vnc::Vnc;
 use crate::output::Output;
+use crate::vgpu_host::EndSocket;
 
 /// How long nothing is tried again that has failed: what it needs may be free again by then.
 const PAUSE: Timespec = Timespec {
@@ -39,6 +43,8 @@ const PAUSE: Timespec = Timespec {
 };
 /// How often it is told at most that clients are turned away.
 const WARN_AGAIN: Duration = Duration::from_secs(1);
+/// How many times a client is served that may be gone: more than its socket holds of what it left.
+const LAST_WORDS: usize = 16;
 
 /// What is told once the sockets are there.
 #[derive(Debug, Serialize)]
@@ -82,6 +88,7 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     for (_, socket) in &heads {
         sockets::remove_stale(socket)?;
     }
+    let ends = args.hosted.end_socket()?;
     let mut server = Server::bind(
         place.socket(),
         Arc::clone(&device) as _,
@@ -119,46 +126,107 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
             .collect(),
         vnc,
     })?;
-    serve_guest(&mut server, &end)
+    serve_guest(&mut server, &device, ends, &end)
 }
 
-/// Serves the guest's VMM until `end` is readable.
-fn serve_guest(server: &mut Server, end: &UnixStream) -> anyhow::Result<()> {
+/// Serves the guest's VMM until `end` is readable, or until it has been asked to end and does. The thread
+/// that serves decides, so that nobody comes in between.
+fn serve_guest(
+    server: &mut Server,
+    device: &VgpuDevice,
+    mut ends: Option<EndSocket>,
+    end: &UnixStream,
+) -> anyhow::Result<()> {
     let mut warned: Option<Instant> = None;
+    let mut ending = Ending::default();
     loop {
-        let mut fds = [
+        let mut fds = vec![
             PollFd::new(end, PollFlags::IN),
             PollFd::from_borrowed_fd(server.poll_fd(), PollFlags::IN),
         ];
-        match rustix::event::poll(&mut fds, None) {
+        let asking = ends.iter().flat_map(EndSocket::waits);
+        fds.extend(asking.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let patience = ending.patience(Instant::now());
+        let patience = patience.and_then(|left| Timespec::try_from(left).ok());
+        match rustix::event::poll(&mut fds, patience.as_ref()) {
             // To look and find nothing does no harm.
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        if !fds[0].revents().is_empty() {
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        if ready.next() == Some(true) {
             return Ok(());
         }
-        match server.service(Wait::No) {
-            Ok(serviced) => {
-                // Whoever keeps connecting does not fill the log.
-                let is_told = warned.is_some_and(|at| at.elapsed() < WARN_AGAIN);
-                if serviced.refused > 0 && !is_told {
-                    tracing::warn!("a second client was turned away");
-                    warned = Some(Instant::now());
-                }
+        let is_asked = ready.skip(1).any(|ready| ready);
+        service(server, end, &mut warned)?;
+        if let Some(ends) = ends.as_mut().filter(|_| is_asked) {
+            settle(server, end, &mut warned)?;
+            for asked in ends.asked() {
+                let ask_back = || device.request_unplug();
+                let answer = ending.order(asked.order, usage(server), ask_back, Instant::now());
+                tracing::info!(order = ?asked.order, ?answer, "asked to end");
+                asked.answer(answer);
             }
-            // Too many open files. A client that there is has no part in it.
-            Err(error @ ServiceError::Accept { .. }) => {
-                tracing::warn!(%error, "who connects has to wait");
-                if server.state() == ServerState::Listening {
-                    let mut end = [PollFd::new(end, PollFlags::IN)];
-                    // A signal makes it shorter.
-                    let _ = rustix::event::poll(&mut end, Some(&PAUSE));
-                }
-            }
-            Err(error) => return Err(error.into()),
+        }
+        if ending.is_over(usage(server), Instant::now()) {
+            return Ok(());
         }
     }
+}
+
+/// One that has connected and said nothing yet is no user: it may be gone by itself in a moment.
+fn usage(server: &Server) -> Usage {
+    match server.has_opened() {
+        true => Usage::InUse,
+        false => Usage::Free,
+    }
+}
+
+/// Serves what a client that is gone left behind, so that it does not pass for a user; one that goes on
+/// asking is one.
+fn settle(
+    server: &mut Server,
+    end: &UnixStream,
+    warned: &mut Option<Instant>,
+) -> anyhow::Result<()> {
+    for _ in 0..LAST_WORDS {
+        let mut fds = [PollFd::from_borrowed_fd(server.poll_fd(), PollFlags::IN)];
+        let is_ready = rustix::event::poll(&mut fds, Some(&Timespec::default()));
+        if !server.has_opened() || is_ready == Ok(0) {
+            break;
+        }
+        service(server, end, warned)?;
+    }
+    Ok(())
+}
+
+/// Serves what has come.
+fn service(
+    server: &mut Server,
+    end: &UnixStream,
+    warned: &mut Option<Instant>,
+) -> anyhow::Result<()> {
+    match server.service(Wait::No) {
+        Ok(serviced) => {
+            // Whoever keeps connecting does not fill the log.
+            let is_told = warned.is_some_and(|at| at.elapsed() < WARN_AGAIN);
+            if serviced.refused > 0 && !is_told {
+                tracing::warn!("a second client was turned away");
+                *warned = Some(Instant::now());
+            }
+        }
+        // Too many open files. A client that there is has no part in it.
+        Err(error @ ServiceError::Accept { .. }) => {
+            tracing::warn!(%error, "who connects has to wait");
+            if server.state() == ServerState::Listening {
+                let mut end = [PollFd::new(end, PollFlags::IN)];
+                // A signal makes it shorter.
+                let _ = rustix::event::poll(&mut end, Some(&PAUSE));
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 impl fmt::Display for Serving {

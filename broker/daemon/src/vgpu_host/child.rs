@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
+use std::time::Instant;
 
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
@@ -35,6 +36,8 @@ pub(super) struct Host {
     ready: Option<OwnedFd>,
     /// It was told to end, or ended before it served.
     pub(super) destroyed: bool,
+    /// When it is killed, should it not have ended by itself as it said.
+    pub(super) kill_at: Option<Instant>,
     /// Why it does not serve.
     pub(super) failure: Option<String>,
 }
@@ -53,6 +56,7 @@ impl Host {
             child: None,
             ready: None,
             destroyed: false,
+            kill_at: None,
             failure: None,
         }
     }
@@ -97,6 +101,7 @@ impl Host {
                 child: Some(child),
                 ready,
                 destroyed: false,
+                kill_at: None,
                 failure: None,
             }),
             Err(error) => {
@@ -153,8 +158,28 @@ impl Host {
         self.process.is_some()
     }
 
-    /// Ends it. There is nothing for it to put away: its files are the spawner's.
-    pub(super) fn kill(&self) {
+    /// Ends it, as was decided. There is nothing for it to put away: its files are the spawner's.
+    pub(super) fn destroy(&mut self) {
+        self.destroyed = true;
+        self.kill();
+    }
+
+    /// Has it end by itself, as it said, or be killed then.
+    pub(super) fn destroy_by(&mut self, limit: Instant) {
+        self.destroyed = true;
+        // Whoever asks again does not put its end off.
+        self.kill_at.get_or_insert(limit);
+    }
+
+    /// Kills it if it has not ended by itself in time.
+    pub(super) fn kill_if_late(&mut self, now: Instant) {
+        if self.kill_at.is_some_and(|limit| now >= limit) {
+            self.kill_at = None;
+            self.kill();
+        }
+    }
+
+    fn kill(&self) {
         if let Some(process) = &self.process {
             // It may have ended meanwhile, which is what is wanted.
             let _ended = rustix::process::pidfd_send_signal(process, Signal::KILL);

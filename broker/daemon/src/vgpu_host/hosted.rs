@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::end_socket::EndSocket;
 use super::process::ProcessId;
 use super::record;
 use super::record::Record;
@@ -70,6 +71,24 @@ impl HostedArgs {
                 let _told = writeln!(std::io::stdout(), "{line}");
             }
         }
+    }
+
+    /// Where the spawner asks it to end, if it is hosted. To be made before the vGPU's own socket: whoever
+    /// uses the vGPU is then known to whoever asks.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be made.
+    pub(crate) fn end_socket(&self) -> anyhow::Result<Option<EndSocket>> {
+        let (Some(file), Some(uuid)) = (&self.record, self.uuid) else {
+            return Ok(None);
+        };
+        let run_dir = file.parent().context("the record has no folder")?;
+        let path = record::end_socket(run_dir, uuid);
+        crate::vgpu::remove_stale(&path)?;
+        let socket = EndSocket::bind(&path);
+        let socket = socket.with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Some(socket))
     }
 
     /// Writes the record, once the sockets are there: whoever finds it finds them.

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::bail;
+use irqbroker::vgpu::VgpuBudget;
 use irqbroker_protocol::Connection;
 use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::DestroyVgpu;
@@ -21,6 +22,7 @@ use irqbroker_protocol::EventKind;
 use irqbroker_protocol::ReceiveError;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
+use irqbroker_protocol::Vgpus;
 use irqbroker_protocol::WireError;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
@@ -33,8 +35,8 @@ use uuid::Uuid;
 
 use super::order::Order;
 use super::order::Report;
+use super::order::Ticket;
 use super::record;
-use super::table::Budget;
 use super::table::Table;
 use crate::config::Vgpu;
 
@@ -56,6 +58,11 @@ pub(crate) struct VgpuHosts {
     _process: Child,
     run_dir: PathBuf,
     table: Table,
+    last_ticket: Ticket,
+    /// Destroys that are not decided yet.
+    undecided: Vec<Ticket>,
+    /// Those that are, and have not been taken.
+    decided: Vec<(Ticket, Result<(), WireError>)>,
 }
 
 impl VgpuHosts {
@@ -93,6 +100,9 @@ impl VgpuHosts {
             _process: process,
             run_dir,
             table: Table::new(budget(config)),
+            last_ticket: Ticket(0),
+            undecided: Vec::new(),
+            decided: Vec::new(),
         };
         hosts.wait_until_ready()?;
         hosts.spawner.set_nonblocking(true)?;
@@ -113,6 +123,8 @@ impl VgpuHosts {
             match serde_json::from_slice(packet.bytes)? {
                 Report::Ready => return Ok(()),
                 Report::Vgpu { row, .. } => drop(self.table.put(row)),
+                // Nothing has been asked.
+                Report::Decided { .. } => {}
             }
         }
     }
@@ -136,10 +148,19 @@ impl VgpuHosts {
                         reason,
                     }));
                 }
+                Ok(Report::Decided { ticket, refusal }) => {
+                    self.undecided.retain(|known| *known != ticket);
+                    self.decided.push((ticket, refusal.map_or(Ok(()), Err)));
+                }
                 Ok(Report::Ready) => {}
                 Err(ReceiveError::WouldBlock) => return changes,
                 Err(error) => {
                     tracing::error!(%error, "the spawner of vgpus has ended");
+                    let gone =
+                        WireError::new(ErrorCode::Internal, "the spawner of vgpus has ended");
+                    let undecided = self.undecided.drain(..);
+                    self.decided
+                        .extend(undecided.map(|ticket| (ticket, Err(gone.clone()))));
                     // Closed, it would be readable for ever.
                     let _gone = epoll::delete(&self.epoll, &self.spawner);
                     return changes;
@@ -158,9 +179,12 @@ impl VgpuHosts {
         }
     }
 
-    /// All of them.
-    pub(crate) fn list(&self) -> Vec<VgpuRow> {
-        self.table.rows()
+    /// All of them, and the room for more.
+    pub(crate) fn list(&self) -> Vgpus {
+        Vgpus {
+            vgpus: self.table.rows(),
+            types: self.table.rooms(),
+        }
     }
 
     /// How many there are.
@@ -194,14 +218,28 @@ impl VgpuHosts {
         Ok(row)
     }
 
-    /// Has one ended and forgotten; [`service`](Self::service) tells when that is done.
+    /// Has one asked to end, and be forgotten then. [`decided`](Self::decided) tells whether it does, and
+    /// [`service`](Self::service) when it has.
     ///
     /// # Errors
     ///
     /// `unknown-vgpu`, `invalid-field`, `internal`.
-    pub(crate) fn destroy(&mut self, destroy: &DestroyVgpu) -> Result<(), WireError> {
+    pub(crate) fn destroy(&mut self, destroy: &DestroyVgpu) -> Result<Ticket, WireError> {
         let uuid = self.table.find(&destroy.uuid)?;
-        self.order(&Order::Destroy { uuid })
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        self.order(&Order::Destroy {
+            uuid,
+            ticket,
+            force: destroy.force,
+        })?;
+        self.last_ticket = ticket;
+        self.undecided.push(ticket);
+        Ok(ticket)
+    }
+
+    /// What was decided since this was called last; refused with `busy` or `internal`, or it ends.
+    pub(crate) fn decided(&mut self) -> Vec<(Ticket, Result<(), WireError>)> {
+        std::mem::take(&mut self.decided)
     }
 
     /// Another budget. What is there stays.
@@ -217,8 +255,8 @@ impl VgpuHosts {
     }
 }
 
-fn budget(config: &Vgpu) -> Budget {
-    Budget {
+fn budget(config: &Vgpu) -> VgpuBudget {
+    VgpuBudget {
         devices: config.max_devices,
         vram: u64::from(config.max_vram_mib) << 20,
     }

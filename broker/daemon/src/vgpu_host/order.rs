@@ -1,9 +1,15 @@
 //! What the daemon and the spawner say to each other, one JSON object a packet.
 
 use irqbroker_protocol::VgpuRow;
+use irqbroker_protocol::WireError;
 use serde::Deserialize;
 use serde::Serialize;
 use uuid::Uuid;
+
+/// A destroy whose outcome is told later, of this daemon's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Ticket(pub(super) u64);
 
 /// From the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,10 +24,14 @@ pub(super) enum Order {
         /// Where to serve VNC.
         vnc: Option<String>,
     },
-    /// End a host, if it lives, and forget it.
+    /// End a host, if it lives and is not in use, and forget it.
     Destroy {
         /// The vGPU's UUID.
         uuid: Uuid,
+        /// To be named with what was decided.
+        ticket: Ticket,
+        /// Even if it is in use.
+        force: bool,
     },
 }
 
@@ -35,6 +45,13 @@ pub(super) enum Report {
         row: VgpuRow,
         /// Why it could not be started.
         reason: Option<String>,
+    },
+    /// What was decided about a destroy.
+    Decided {
+        /// Which one.
+        ticket: Ticket,
+        /// Why it goes on; none where it ends.
+        refusal: Option<WireError>,
     },
     /// What was there at the start has been reported.
     Ready,

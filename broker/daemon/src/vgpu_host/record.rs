@@ -109,6 +109,11 @@ pub(super) fn socket(run_dir: &Path, uuid: Uuid) -> PathBuf {
     run_dir.join(format!("{uuid}.sock"))
 }
 
+/// Where the host of a vGPU is asked to end.
+pub(super) fn end_socket(run_dir: &Path, uuid: Uuid) -> PathBuf {
+    run_dir.join(format!("{uuid}.sock.end"))
+}
+
 /// Removes everything of a vGPU whose process has ended: its record last, so that nothing stays
 /// behind without one.
 pub(super) fn remove(run_dir: &Path, uuid: Uuid) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
@@ -13,12 +14,17 @@ use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
 use rustix::event::PollFd;
 use rustix::event::PollFlags;
+use rustix::event::Timespec;
 use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::child::Host;
+use super::end_socket::GRACE;
 use super::order::Order;
 use super::order::Report;
+use super::question;
+use super::question::Decision;
+use super::question::Question;
 use super::record;
 use crate::config::LogLevel;
 use crate::trace;
@@ -46,22 +52,18 @@ pub(crate) fn run(args: &SpawnerArgs) -> anyhow::Result<()> {
         daemon: Connection::new(daemon),
         run_dir: args.run_dir.clone(),
         hosts: BTreeMap::new(),
+        questions: Vec::new(),
     };
     spawner.adopt()?;
     loop {
         spawner.wait()?;
-        for (uuid, host) in &mut spawner.hosts {
-            if host.look() && !host.destroyed {
-                // The address of VNC is known now.
-                if let Some(record) = record::read_one(&spawner.run_dir, *uuid) {
-                    host.row.vnc = record.vnc;
-                }
-                tracing::debug!(%uuid, state = ?host.row.state, "host");
-                report(&spawner.daemon, &host.row, None)?;
-            }
-        }
+        let changed = spawner.look();
+        let alive = spawner.obey()?;
+        spawner.decide()?;
+        // Last: one that has ended because it was asked to is not told of as one that has just ended.
+        spawner.tell(&changed)?;
         spawner.bury()?;
-        if spawner.obey()? == Daemon::Gone {
+        if alive == Daemon::Gone {
             return Ok(());
         }
     }
@@ -79,6 +81,8 @@ struct Spawner {
     daemon: Connection,
     run_dir: PathBuf,
     hosts: BTreeMap<Uuid, Host>,
+    /// Destroys that are not decided yet.
+    questions: Vec<Question>,
 }
 
 impl Spawner {
@@ -96,21 +100,53 @@ impl Spawner {
 
     fn wait(&self) -> anyhow::Result<()> {
         let hosts = self.hosts.values().flat_map(Host::waits);
+        let answers = self.questions.iter().filter_map(Question::wait);
         let mut fds: Vec<PollFd<'_>> = std::iter::once(self.daemon.as_fd())
             .chain(hosts)
+            .chain(answers.map(AsFd::as_fd))
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        match rustix::event::poll(&mut fds, None) {
+        let kills = self.hosts.values().filter_map(|host| host.kill_at);
+        let limits = self.questions.iter().map(|question| question.deadline);
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        let left = kills.chain(limits).min().map(left);
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match rustix::event::poll(&mut fds, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Looks at each host; which stand otherwise now.
+    fn look(&mut self) -> Vec<Uuid> {
+        let mut changed = Vec::new();
+        for (uuid, host) in &mut self.hosts {
+            if host.look() {
+                // The address of VNC is known now.
+                if let Some(record) = record::read_one(&self.run_dir, *uuid) {
+                    host.row.vnc = record.vnc;
+                }
+                tracing::debug!(%uuid, state = ?host.row.state, "host");
+                changed.push(*uuid);
+            }
+        }
+        changed
+    }
+
+    /// Tells how they stand, but of those that are to be forgotten.
+    fn tell(&self, changed: &[Uuid]) -> anyhow::Result<()> {
+        let hosts = changed.iter().filter_map(|uuid| self.hosts.get(uuid));
+        for host in hosts.filter(|host| !host.destroyed) {
+            report(&self.daemon, &host.row, None)?;
+        }
+        Ok(())
     }
 
     /// Does what the daemon asks.
     fn obey(&mut self) -> anyhow::Result<Daemon> {
         loop {
             let mut now = [PollFd::new(&self.daemon, PollFlags::IN)];
-            let none = rustix::event::Timespec::default();
+            let none = Timespec::default();
             if rustix::event::poll(&mut now, Some(&none)) == Ok(0) {
                 return Ok(Daemon::Alive);
             }
@@ -128,12 +164,13 @@ impl Spawner {
                 } => {
                     self.create(uuid, &vgpu_type, vnc.as_deref())?;
                 }
-                Order::Destroy { uuid } => {
-                    if let Some(host) = self.hosts.get_mut(&uuid) {
-                        host.destroyed = true;
-                        host.kill();
-                    }
-                    self.bury()?;
+                Order::Destroy {
+                    uuid,
+                    ticket,
+                    force,
+                } => {
+                    let question = Question::new(uuid, ticket, force, Instant::now());
+                    self.questions.push(question);
                 }
             }
         }
@@ -163,6 +200,38 @@ impl Spawner {
                 report(&self.daemon, &row, Some(&error.to_string()))
             }
         }
+    }
+
+    /// Goes on with what is not decided, and does what is.
+    fn decide(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        for host in self.hosts.values_mut() {
+            host.kill_if_late(now);
+        }
+        for mut question in std::mem::take(&mut self.questions) {
+            let (uuid, ticket) = (question.uuid, question.ticket);
+            let socket = record::end_socket(&self.run_dir, uuid);
+            let mut host = self.hosts.get_mut(&uuid);
+            let Some(decision) = question.look(host.as_deref(), &socket, now) else {
+                self.questions.push(question);
+                continue;
+            };
+            tracing::debug!(%uuid, ?decision, "destroy");
+            let refusal = match (decision, &mut host) {
+                (Decision::Refused(refusal), _) => Some(refusal),
+                (Decision::End, Some(host)) => {
+                    host.destroy();
+                    None
+                }
+                (Decision::EndLater, Some(host)) => {
+                    host.destroy_by(now + GRACE + question::LIMIT);
+                    None
+                }
+                (_, None) => None,
+            };
+            send(&self.daemon, &Report::Decided { ticket, refusal })?;
+        }
+        Ok(())
     }
 
     /// Forgets those that were told to end and have, or never served.

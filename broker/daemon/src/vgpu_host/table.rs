@@ -3,33 +3,26 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use irqbroker::vgpu::BudgetError;
+use irqbroker::vgpu::VgpuBudget;
 use irqbroker::vgpu::VgpuType;
 use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::ErrorCode;
+use irqbroker_protocol::VgpuRoom;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
 use irqbroker_protocol::WireError;
 use uuid::Uuid;
 
-/// What all hosted vGPUs may take together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
-    /// vGPUs.
-    pub(super) devices: u32,
-    /// Bytes of VRAM.
-    pub(super) vram: u64,
-}
-
 /// The vGPUs as the spawner last told of them.
 #[derive(Debug)]
 pub(super) struct Table {
-    pub(super) budget: Budget,
+    /// What all hosted vGPUs may take together.
+    pub(super) budget: VgpuBudget,
     rows: BTreeMap<Uuid, VgpuRow>,
 }
 
 impl Table {
-    pub(super) fn new(budget: Budget) -> Self {
+    pub(super) fn new(budget: VgpuBudget) -> Self {
         Self {
             budget,
             rows: BTreeMap::new(),
@@ -65,18 +58,25 @@ impl Table {
                 format!("vgpu {uuid} is there already"),
             );
         }
-        match self.room(&vgpu) {
-            Ok(()) => Ok(uuid),
+        match self.left().reserve(vgpu.vram) {
+            Ok(_) => Ok(uuid),
             Err(error) => refused(ErrorCode::QuotaExceeded, error.to_string()),
         }
     }
 
+    /// How many more of each type there may be.
+    pub(super) fn rooms(&self) -> Vec<VgpuRoom> {
+        let left = self.left();
+        let rooms = VgpuType::ALL.map(|vgpu| VgpuRoom {
+            available_instances: left.available_instances(&vgpu),
+            name: vgpu.name.into_owned(),
+        });
+        rooms.into()
+    }
+
     /// One that has stopped has no VRAM, and its place until it is destroyed.
-    fn room(&self, vgpu: &VgpuType) -> Result<(), BudgetError> {
+    fn left(&self) -> VgpuBudget {
         let devices = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        if devices >= self.budget.devices {
-            return Err(BudgetError::Devices);
-        }
         let live = self
             .rows
             .values()
@@ -85,14 +85,7 @@ impl Table {
             .filter_map(|row| VgpuType::find(&row.vgpu_type))
             .map(|vgpu| vgpu.vram)
             .sum();
-        let left = self.budget.vram.saturating_sub(taken);
-        match vgpu.vram <= left {
-            true => Ok(()),
-            false => Err(BudgetError::Vram {
-                needed: vgpu.vram,
-                left,
-            }),
-        }
+        self.budget.less(devices, taken)
     }
 
     /// The vGPU of that UUID.
@@ -168,7 +161,7 @@ mod tests {
     }
 
     fn table(devices: u32, vram_mib: u64) -> Table {
-        Table::new(Budget {
+        Table::new(VgpuBudget {
             devices,
             vram: vram_mib * MIB,
         })
@@ -246,6 +239,41 @@ mod tests {
         table.put(row(2, "small", VgpuState::Destroyed));
         table.budget.vram = 64 * MIB;
         assert_eq!(table.admit(&small, MADE_UP).unwrap(), MADE_UP);
+    }
+
+    fn available(table: &Table) -> Vec<u32> {
+        let rooms = table.rooms();
+        let names = rooms.iter().map(|room| room.name.as_str());
+        assert!(names.eq(["small", "medium", "large", "dual", "uhd"]));
+        rooms.iter().map(|room| room.available_instances).collect()
+    }
+
+    #[test]
+    fn rooms_follow_each_turn_of_a_vgpus_life_and_a_refusal_leaves_them() {
+        let mut table = table(3, 40);
+        assert_eq!(available(&table), [3, 2, 1, 0, 0]);
+        // Its place is taken before its process is there.
+        table.put(row(1, "medium", VgpuState::Starting));
+        assert_eq!(available(&table), [2, 1, 0, 0, 0]);
+        table.put(row(1, "medium", VgpuState::Running));
+        assert_eq!(available(&table), [2, 1, 0, 0, 0]);
+        let large = create("large", None);
+        assert_eq!(code(table.admit(&large, MADE_UP)), ErrorCode::QuotaExceeded);
+        assert_eq!(available(&table), [2, 1, 0, 0, 0]);
+        // Its process died: its memory is free.
+        table.put(row(1, "medium", VgpuState::Stopped));
+        assert_eq!(available(&table), [2, 2, 1, 0, 0]);
+        assert_eq!(table.admit(&large, MADE_UP).unwrap(), MADE_UP);
+        table.put(row(1, "medium", VgpuState::Destroyed));
+        assert_eq!(available(&table), [3, 2, 1, 0, 0]);
+        // One that could not start.
+        table.put(row(2, "medium", VgpuState::Starting));
+        table.put(row(2, "medium", VgpuState::Destroyed));
+        assert_eq!(available(&table), [3, 2, 1, 0, 0]);
+        // A reload left less than there is.
+        table.put(row(3, "large", VgpuState::Running));
+        table.budget.vram = 16 * MIB;
+        assert_eq!(available(&table), [0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn seen() -> anyhow::Result<()> {
     look()?;
     let daemon = daemon.kill_and_restart()?;
     look()?;
+    drop(client);
     daemon.report(&["vgpu", "destroy", uuid])?;
     let left = fs::exists(format!("{socket}.vnc-password"))?;
     ensure!(!left, "the password of a vgpu that is gone");

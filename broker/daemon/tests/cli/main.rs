@@ -17,7 +17,9 @@ mod doctor;
 mod endings;
 mod hosted_vnc;
 mod hosting;
+mod hosting_destroy;
 mod hosting_failure;
+mod hosting_room;
 mod latency;
 mod need;
 mod operator;
@@ -29,6 +31,7 @@ mod report;
 mod serve;
 mod serve_contract;
 mod serve_death;
+mod serve_files;
 mod serve_flood;
 mod serve_hostile;
 mod serve_input;
@@ -39,6 +42,7 @@ mod serve_moves;
 mod serve_peers;
 mod serve_python;
 mod serve_rig;
+mod serve_switch;
 mod serve_users;
 mod service;
 mod set_path;
@@ -94,10 +98,13 @@ fn main() -> ExitCode {
         watch::stories(),
         hosted_vnc::stories(),
         hosting::stories(),
+        hosting_destroy::stories(),
         hosting_failure::stories(),
+        hosting_room::stories(),
         serve::stories(),
         serve_contract::stories(),
         serve_death::stories(),
+        serve_files::stories(),
         serve_flood::stories(),
         serve_hostile::stories(),
         serve_input::stories(),
@@ -107,6 +114,7 @@ fn main() -> ExitCode {
         serve_moves::stories(),
         serve_peers::stories(),
         serve_python::stories(),
+        serve_switch::stories(),
         serve_users::stories(),
     ]
     .into_iter()

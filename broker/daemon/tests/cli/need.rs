@@ -21,6 +21,8 @@ pub(crate) enum Need {
     SecondUser,
     /// The checker of unit files.
     SystemdAnalyze,
+    /// Asynchronous I/O that others have not used up, and a count of reads and writes.
+    Aio,
 }
 
 impl Need {
@@ -43,6 +45,7 @@ impl Need {
                 .output()
                 .map(drop)
                 .context("systemd-analyze"),
+            Self::Aio => aio(),
             Self::Unprivileged => command::unprivileged(&["--version"]).map(drop),
         };
         found.err().map(|error| format!("{error:#}"))
@@ -62,8 +65,22 @@ impl fmt::Display for Need {
             Self::SecondUser => "second-user",
             Self::Unprivileged => "unprivileged",
             Self::SystemdAnalyze => "systemd-analyze",
+            Self::Aio => "aio",
         })
     }
+}
+
+fn aio() -> anyhow::Result<()> {
+    std::fs::read_to_string("/proc/self/io").context("/proc/self/io")?;
+    let number = |name: &str| -> anyhow::Result<u64> {
+        let path = format!("/proc/sys/fs/{name}");
+        let text = std::fs::read_to_string(&path).context(path)?;
+        Ok(text.trim().parse()?)
+    };
+    // As many as the daemon takes.
+    let left = number("aio-max-nr")?.saturating_sub(number("aio-nr")?);
+    anyhow::ensure!(left >= 64, "fs.aio-max-nr leaves {left}");
+    Ok(())
 }
 
 /// A story of the given name; an error or a panic fails it.

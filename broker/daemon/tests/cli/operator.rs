@@ -75,7 +75,7 @@ pub(crate) fn stories() -> Vec<Trial> {
 
 fn no_daemon() -> anyhow::Result<()> {
     let socket = fresh_path("nobody.sock")?;
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 10] = [
         &["status"],
         &["links"],
         &["explain", "1"],
@@ -84,11 +84,16 @@ fn no_daemon() -> anyhow::Result<()> {
         &["metrics"],
         &["vgpu", "list"],
         &["vgpu", "create", "--type", "small"],
+        &["vgpu", "destroy", "any"],
+        &["vgpu", "types"],
     ];
     for command in commands {
         let answer = run(&[command, &["--control", &socket]].concat())?;
         let line = answer.refusal()?;
-        let expected = format!("no daemon at {socket}; start one with `irqbroker serve`");
+        let expected = format!(
+            "no daemon at {socket}; start one with `irqbroker serve`: \
+             No such file or directory (os error 2)"
+        );
         ensure!(line == expected, "{line}");
     }
     Ok(())

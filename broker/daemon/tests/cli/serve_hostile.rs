@@ -125,7 +125,8 @@ fn full_sink() -> anyhow::Result<()> {
         )? == 0)
     })?;
     bystander.works()?;
-    ensure!(taken(&sink) == FULL, "not what was there");
+    // The kernel may have added to it what no write could.
+    ensure!(taken(&sink) >= FULL, "not what was there");
     // With room again it is relayed as ever.
     signal(&source)?;
     ensure!(crate::serve_rig::wait_taken(&sink)? == 1);
@@ -309,7 +310,7 @@ fn cut_off() -> anyhow::Result<()> {
     ensure!(code == ErrorCode::Internal, "{code}");
     // Those that came were closed, and the connection goes on.
     ask(&mut client, &Request::Status, &[])?;
-    ensure!(daemon.open_fds()? == open);
+    until("fds are left open", || Ok(daemon.open_fds()? == open))?;
     bystander.works()
 }
 

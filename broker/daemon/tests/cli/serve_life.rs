@@ -25,6 +25,7 @@ use crate::serve_rig::eventfd;
 use crate::serve_rig::producer;
 use crate::serve_rig::signal;
 use crate::serve_rig::taken;
+use crate::serve_rig::wait_taken;
 
 pub(crate) fn stories() -> Vec<Trial> {
     let nothing = Need::Nothing;
@@ -45,7 +46,48 @@ pub(crate) fn stories() -> Vec<Trial> {
             nothing,
             asleep,
         ),
+        story(
+            "serve_relays_an_interrupt_with_one_read_and_no_write",
+            Need::Aio,
+            relayed,
+        ),
     ]
+}
+
+/// Interrupts that are counted, each after the one before.
+const RELAYED: u64 = 500;
+
+fn relayed() -> anyhow::Result<()> {
+    let daemon = Daemon::start("relayed.sock")?;
+    let mut client = daemon.client()?;
+    let (source, sink) = (eventfd()?, eventfd()?);
+    let register = Request::RegisterProducer(producer("counted")?);
+    ask(&mut client, &register, &[&source])?;
+    let register = Request::RegisterConsumer(consumer("counted", ConsumerTakes::OwnRead)?);
+    ask(&mut client, &register, &[&sink])?;
+    let interrupt = || -> anyhow::Result<()> {
+        signal(&source)?;
+        ensure!(wait_taken(&sink)? == 1);
+        Ok(())
+    };
+    // Whatever the daemon does at the first.
+    interrupt()?;
+    let calls = || -> anyhow::Result<(u64, u64)> {
+        let number = |key| daemon.proc_number("io", key);
+        Ok((number("syscr")?, number("syscw")?))
+    };
+    let before = calls()?;
+    for _ in 0..RELAYED {
+        interrupt()?;
+    }
+    let after = calls()?;
+    let (reads, writes) = (after.0 - before.0, after.1 - before.1);
+    // Without writes there is no look before one, and no timer around it.
+    ensure!(
+        (reads, writes) == (RELAYED, 0),
+        "{reads} reads and {writes} writes"
+    );
+    Ok(())
 }
 
 fn sigterm() -> anyhow::Result<()> {

@@ -123,7 +123,12 @@ impl Daemon {
 
     /// A number from `/proc/PID/status`.
     pub(crate) fn proc_status(&self, key: &str) -> anyhow::Result<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        self.proc_number("status", key)
+    }
+
+    /// A number from a file of its in `/proc`.
+    pub(crate) fn proc_number(&self, file: &str, key: &str) -> anyhow::Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/{file}", self.process.id()))?;
         let line = text.lines().find_map(|line| line.strip_prefix(key));
         let line = line.with_context(|| format!("no {key}"))?;
         let number = line.trim_start_matches(':').split_whitespace().next();

@@ -55,6 +55,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             Need::Nothing,
             no_picture,
         ),
+        story(
+            "vgpu_screenshot_is_by_the_transport_asked_for_or_refused_in_one_line",
+            Need::Nothing,
+            by_transport,
+        ),
         story("demo_over_vfio_user_takes_every_vblank", Need::Kvm, demo),
     ]
 }
@@ -192,6 +197,36 @@ fn no_picture() -> anyhow::Result<()> {
     ensure!(!Path::new(&file).exists(), "a file without a picture");
     // There are two heads.
     run(&screenshot(&serving, "2", &file))?.refusal()?;
+    Ok(())
+}
+
+fn by_transport() -> anyhow::Result<()> {
+    let serving = Serving::start("small", "transport.sock")?;
+    let client = Client::connect(Path::new(&serving.socket), patient())?;
+    client.region_write(RegionIndex::BAR0, 0, &[3, 2, 1, 0, 6, 5, 4, 0])?;
+    for (word, value) in [(3, 32), (1, 2), (2, 1), (6, 2), (4, 0xc1u16)] {
+        client.region_write(RegionIndex::BAR2, 0x500 + 2 * word, &value.to_le_bytes())?;
+    }
+    let file = fresh_path("transport.png")?;
+    let arguments = screenshot(&serving, "0", &file);
+    let take = |transport: &[&'static str]| run(&[&arguments, transport].concat());
+    let has = |answer: Value, transport: &str| {
+        let picture = Picture::from_png(&std::fs::read(&file)?)?;
+        ensure!(
+            answer["transport"] == transport && picture.rgb() == [1, 2, 3, 4, 5, 6],
+            "{answer}: {picture:?}"
+        );
+        std::fs::remove_file(&file).context("no file")
+    };
+    has(take(&[])?.report()?, "region")?;
+    has(take(&["--transport", "region"])?.report()?, "region")?;
+    let dmabuf = take(&["--transport", "dmabuf"])?;
+    if Path::new("/dev/udmabuf").exists() {
+        return has(dmabuf.report()?, "dmabuf");
+    }
+    let line = dmabuf.refusal()?;
+    ensure!(line.contains("no pictures as dma-bufs"), "{line}");
+    ensure!(!Path::new(&file).exists(), "a file without a picture");
     Ok(())
 }
 

@@ -150,17 +150,29 @@ fn misdeeds() -> anyhow::Result<Vec<Misdeed>> {
 
 impl Misdeed {
     fn commit(self, socket: &str) -> anyhow::Result<()> {
-        let mut stream = UnixStream::connect(socket)?;
-        if self.opens {
-            send(&stream, &message(VERSION, b"\0\0\0\0"), &[])?;
-            read_reply(&mut stream)?;
-        }
+        let mut stream = match self.opens {
+            true => opened(socket)?,
+            false => UnixStream::connect(socket)?,
+        };
         send(&stream, &self.message, &self.fds)?;
         if self.answered {
             read_reply(&mut stream)?;
         }
         Ok(())
     }
+}
+
+/// A client that has said its version.
+pub(crate) fn opened(socket: &str) -> anyhow::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    send(&stream, &message(VERSION, b"\0\0\0\0"), &[])?;
+    read_reply(&mut stream)?;
+    Ok(stream)
+}
+
+/// What reads the first four bytes of configuration space.
+pub(crate) fn config_read() -> Vec<u8> {
+    message(REGION_READ, &words(&[0, 0, 7, 4]))
 }
 
 /// A request: number 1, its command, its size, no flags, no error.

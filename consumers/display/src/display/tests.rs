@@ -1,3 +1,5 @@
+mod dmabuf;
+
 use super::*;
 use crate::fake;
 use crate::fake::FakeDisplay;

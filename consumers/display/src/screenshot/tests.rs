@@ -117,7 +117,7 @@ fn device_that_hands_out_no_region_is_told_apart_from_one_that_shows_nothing() {
         ..shown()
     };
     let error = screenshot(&none).unwrap_err();
-    assert!(matches!(error, ScreenshotError::Transport { source } if source == Errno::ENOTTY));
+    assert!(matches!(error, ScreenshotError::Transport { source, .. } if source == Errno::ENOTTY));
 
     let off = shown_as(|plane| plane.format = 0);
     assert!(matches!(screenshot(&off), Err(ScreenshotError::Disabled)));

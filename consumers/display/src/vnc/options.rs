@@ -4,6 +4,7 @@ use super::limits::VncLimits;
 use super::security::Exposure;
 use super::security::Security;
 use crate::display::DisplayCounters;
+use crate::transport_choice::TransportChoice;
 
 /// What comes of a viewer's wish for another size, as when its window is resized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +22,8 @@ pub enum Resize {
 pub struct VncOptions {
     /// Which head is shown.
     pub head: u32,
+    /// How its pictures are had from the device.
+    pub transport: TransportChoice,
     /// What viewers may show as their window's title.
     pub name: String,
     /// Who may look.
@@ -39,6 +42,7 @@ impl VncOptions {
     pub fn new(security: Security) -> Self {
         Self {
             head: 0,
+            transport: TransportChoice::default(),
             name: "irqbroker".to_owned(),
             security,
             resize: Resize::default(),

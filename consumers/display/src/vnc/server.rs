@@ -219,7 +219,10 @@ impl VncServer {
         if self.looking() == 0 || self.display.is_some() {
             return Ok(());
         }
-        let opened = Display::open(Arc::clone(&self.device), self.options.head)
+        let VncOptions {
+            head, transport, ..
+        } = self.options;
+        let opened = Display::open_with(Arc::clone(&self.device), head, transport)
             .map_err(|source| ServiceError::Open { source })
             .and_then(|display| {
                 watch(&self.epoll, &display.poll_fd(), DISPLAY)

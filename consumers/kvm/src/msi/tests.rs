@@ -300,5 +300,8 @@ fn detach_that_fails_leaves_the_consumer_attached() {
     vm.inner()
         .fail_next(crate::SimCallKind::DeassignIrqfd, dead);
     assert!(consumer.detach().is_err());
+    assert_eq!(vm.inner().irqfds().len(), 1);
+    // One that took itself for detached would leave the irqfd where it is.
     consumer.detach().unwrap();
+    assert_eq!(vm.inner().irqfds(), []);
 }

@@ -3,8 +3,12 @@ use crate::capabilities::IrqchipMode;
 use crate::conformance::VmShape;
 use crate::embedder::EmbedderRoutes;
 use crate::message::DestinationIds;
+use crate::sim::SimCallKind;
 use crate::sim::SimHost;
 use crate::sim::SimVm;
+
+/// ENOMEM.
+const NO_MEMORY: KvmErrno = KvmErrno(12);
 
 /// A PCI pin, level-triggered in the simulator.
 const LEVEL: Gsi = Gsi(20);
@@ -193,5 +197,57 @@ fn calls_in_the_wrong_order_are_refused() {
     assert_eq!(pin.attach().unwrap_err().reason, busy);
     assert_eq!(vm.irqfds().len(), 2);
     pin.del_producer();
+    assert_eq!(vm.irqfds(), []);
+}
+
+#[test]
+fn attach_the_kernel_refuses_leaves_nothing_bound() {
+    let (vm, domain) = host();
+    let (pin, event, resample) = level(&domain);
+    domain.commit().unwrap();
+    // The own irqfd's, and the bypass's after it.
+    for bound_before in [0, 1] {
+        vm.fail_nth(SimCallKind::AssignResampleIrqfd, bound_before, NO_MEMORY);
+        pin.attach().unwrap_err();
+        assert_eq!(vm.irqfds(), []);
+    }
+    pin.attach().unwrap();
+    signal(&event);
+    vm.pump();
+    vm.eoi(LEVEL);
+    assert_eq!(pending(&resample), 1);
+}
+
+#[test]
+fn disarm_the_kernel_refuses_leaves_the_pin_armed() {
+    let (vm, domain) = host();
+    let (pin, _event, resample) = level(&domain);
+    pin.arm().unwrap();
+    vm.fail_next(SimCallKind::DeassignIrqfd, NO_MEMORY);
+    pin.disarm().unwrap_err();
+    pin.inject().unwrap();
+    vm.pump();
+    vm.eoi(LEVEL);
+    assert_eq!(pending(&resample), 1);
+    pin.disarm().unwrap();
+    assert_eq!(vm.irqfds(), []);
+}
+
+#[test]
+fn detach_whose_own_irqfd_stays_bound_is_no_obstacle_to_what_comes() {
+    let (vm, domain) = host();
+    let (pin, event, resample) = level(&domain);
+    domain.commit().unwrap();
+    pin.attach().unwrap();
+    vm.fail_nth(SimCallKind::DeassignIrqfd, 1, NO_MEMORY);
+    pin.detach().unwrap();
+    assert_eq!(vm.irqfds().len(), 1);
+    assert!(pin.inject().is_err());
+    pin.attach().unwrap();
+    signal(&event);
+    vm.pump();
+    vm.eoi(LEVEL);
+    assert_eq!(pending(&resample), 1);
+    pin.detach().unwrap();
     assert_eq!(vm.irqfds(), []);
 }

@@ -82,10 +82,9 @@ fn dropped_vm_lets_go_of_its_eventfds() {
 #[test]
 fn hosts_are_apart() {
     let event = event();
-    for _ in 0..2 {
-        let vm = SimHost::default().vm(VmShape::PC);
-        vm.assign_irqfd(event.as_fd(), GSI).unwrap();
-    }
+    let [here, there] = [(); 2].map(|()| SimHost::default().vm(VmShape::PC));
+    here.assign_irqfd(event.as_fd(), GSI).unwrap();
+    there.assign_irqfd(event.as_fd(), GSI).unwrap();
 }
 
 #[test]

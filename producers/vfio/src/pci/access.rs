@@ -24,10 +24,10 @@ impl Claim {
         }
     }
 
-    /// Adds bits that share their byte with bits of the caller's.
-    pub(super) fn and_some_bits(self) -> Self {
+    /// The same, if there may also be bits of ours that share their byte with the caller's.
+    pub(super) fn and_bits(self, some: bool) -> Self {
         match self {
-            Self::None => Self::Part,
+            Self::None if some => Self::Part,
             claim => claim,
         }
     }

@@ -122,21 +122,6 @@ impl Server {
         Ok(server)
     }
 
-    /// Serves `device` on a socket that listens already. It is made non-blocking.
-    ///
-    /// # Errors
-    ///
-    /// There is no epoll set to be had.
-    pub fn with_listener(
-        listener: UnixListener,
-        device: Arc<dyn Device>,
-        options: ServerOptions,
-    ) -> Result<Self, ServeError> {
-        let mut server = Self::new(device, options)?;
-        server.listen(listener)?;
-        Ok(server)
-    }
-
     /// Serves `device` to the peer of a connected socket, and nobody after it.
     ///
     /// # Errors

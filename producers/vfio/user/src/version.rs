@@ -74,10 +74,10 @@ pub struct Capabilities {
     /// The largest count of a read or write, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_data_xfer_size: Option<u64>,
-    /// How many DMA maps there can be at a time.
+    /// How many DMA maps there can be at a time; 65535 if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_dma_maps: Option<u64>,
-    /// Page sizes of DMA maps, or'ed together.
+    /// Page sizes of DMA maps in bytes, or'ed together; 4096 if not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pgsizes: Option<u64>,
     /// Whether `VFIO_USER_REGION_WRITE_MULTI` is known.
@@ -142,10 +142,6 @@ impl Capabilities {
     pub const DEFAULT_MAX_MSG_FDS: u64 = 1;
     /// Where nothing is said, a mebibyte an access.
     pub const DEFAULT_MAX_DATA_XFER_SIZE: u64 = 1 << 20;
-    /// Where nothing is said, 64 Ki - 1 maps.
-    pub const DEFAULT_MAX_DMA_MAPS: u64 = 65535;
-    /// Where nothing is said, pages of 4 KiB.
-    pub const DEFAULT_PGSIZES: u64 = 4096;
 
     /// How many fds the side can receive with one message.
     #[must_use]

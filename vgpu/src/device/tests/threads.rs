@@ -115,3 +115,42 @@ fn flips_under_commits_masks_and_rebindings_are_neither_lost_nor_invented() {
     assert_eq!(local, producer.signalled());
     assert_eq!(count(&rebound), 0);
 }
+
+#[test]
+fn flip_is_one_wakeup_of_the_thread_however_long_that_slept_before() {
+    // A second and a half of frames at most, and pauses.
+    const FLIPS: u64 = 40;
+    let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
+    let small = VgpuType::find("small").unwrap();
+    let device = parent.create_device(&small, None).unwrap();
+    let write = |offset, value: u16| {
+        device
+            .region_write(RegionIndex::BAR2, offset, &value.to_le_bytes())
+            .unwrap()
+    };
+    let head = &device.instance().heads()[0];
+    let pass_frames = |count| {
+        let first = head.frame();
+        while head.frame() < first + count {
+            std::thread::yield_now();
+        }
+    };
+    // A flip too, which is over when the listener comes.
+    write(0x508, 0x41);
+    pass_frames(1);
+    let flip = new_event();
+    let fds = [Some(flip.as_fd())];
+    let place = HeadEvent::Flip.sub_index(HEAD);
+    let _thread = parent.scheduler().spawn().unwrap();
+    device
+        .set_irqs(&IrqSet::bind(DISPLAY, place, &fds))
+        .unwrap();
+    let before = parent.scheduler().counters().wakeups;
+    for number in 0..FLIPS {
+        // Every other one after a frame with nothing to do.
+        pass_frames(2 * (number % 2));
+        write(0x512, 0);
+        assert_eq!(wait(&flip), 1);
+    }
+    assert_eq!(parent.scheduler().counters().wakeups - before, FLIPS);
+}

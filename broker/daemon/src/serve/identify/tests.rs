@@ -77,7 +77,7 @@ fn identify_of_unclaimed_fds_tells_what_each_is() {
     let events = [event(), event(), event()];
     let requests: Vec<Request> = (0..3).map(|index| produce(index, None)).collect();
     let fds = events.iter().map(passed).collect();
-    let tokens = identify(&state(), &requests, fds).unwrap();
+    let tokens = identify(&state(), &requests, &mut { fds }).unwrap();
     assert_eq!(
         ids(&tokens),
         [id(&events[0]), id(&events[1]), id(&events[2])]
@@ -90,7 +90,7 @@ fn identify_of_what_a_partner_registered_shares_its_fd() {
     let state = state_with(&event);
     let known = state.known(Side::Producer, Some(id(&event))).unwrap();
     let requests = [consume(0, Some(id(&event)))];
-    let tokens = identify(&state, &requests, vec![passed(&event)]).unwrap();
+    let tokens = identify(&state, &requests, &mut vec![passed(&event)]).unwrap();
     let same_number = |token: &Token| std::os::fd::AsFd::as_fd(token).as_raw_fd();
     assert_eq!(same_number(&tokens[0]), same_number(known));
 }
@@ -104,7 +104,7 @@ fn identify_of_both_sides_in_one_packet_finds_one_eventfd() {
         consume(0, Some(id(&one))),
     ];
     let fds = vec![passed(&one), passed(&other), passed(&one)];
-    let tokens = identify(&state(), &requests, fds).unwrap();
+    let tokens = identify(&state(), &requests, &mut { fds }).unwrap();
     assert_eq!(ids(&tokens), [id(&one), id(&other), id(&one)]);
 }
 
@@ -126,7 +126,7 @@ fn identify_of_a_false_claim_believes_the_kernel() {
         passed(&registered),
         passed(&last),
     ];
-    let tokens = identify(&state, &requests, fds).unwrap();
+    let tokens = identify(&state, &requests, &mut { fds }).unwrap();
     let expected = [id(&other), id(&one), id(&registered), id(&last)];
     assert_eq!(ids(&tokens), expected);
 }
@@ -153,8 +153,9 @@ fn identify_of_what_is_no_eventfd_names_its_request() {
         for (place, index) in [(0, 0), (1, 0), (2, 1), (3, 2)] {
             let mut fds: Vec<OwnedFd> = (0..4).map(|_| event()).collect();
             fds[place] = passed(bad);
-            let refused = identify(&state(), &requests, fds).unwrap_err();
+            let refused = identify(&state(), &requests, &mut fds).unwrap_err();
             assert_eq!((refused.index, refused.error.code), (index, code));
+            assert!(fds.len() >= 4 - place, "closed in passing");
         }
     }
 }

@@ -137,7 +137,7 @@ impl PciInterrupts {
             Some(Claim::Part) => some_bits = true,
             Some(Claim::None) | None => {}
         }
-        claim(taken, len, some_bits)
+        Claim::of(taken, len).and_bits(some_bits)
     }
 
     /// Takes the interrupts' bits out of a write to config space.
@@ -164,7 +164,7 @@ impl PciInterrupts {
             }
         }
         Written {
-            claim: claim(taken, len, some_bits),
+            claim: Claim::of(taken, len).and_bits(some_bits),
             effects,
         }
     }
@@ -308,12 +308,4 @@ fn own_bytes(at: usize, len: usize) -> usize {
 /// A place within a capability, of which none has more than 24 bytes.
 fn in_capability(at: usize) -> u16 {
     u16::try_from(at).unwrap_or(u16::MAX)
-}
-
-fn claim(taken: usize, len: usize, some_bits: bool) -> Claim {
-    let claim = Claim::of(taken, len);
-    if some_bits {
-        return claim.and_some_bits();
-    }
-    claim
 }

@@ -50,7 +50,7 @@ impl Intx {
                 _ => {}
             }
         }
-        claim(taken, data.len(), some_bits)
+        Claim::of(taken, data.len()).and_bits(some_bits)
     }
 
     /// Takes Interrupt Disable and Interrupt Line out of a write to config space.
@@ -73,14 +73,6 @@ impl Intx {
             }
         }
         let effects = self.change(|intx| intx.disabled = disabled);
-        (claim(taken, data.len(), some_bits), effects)
+        (Claim::of(taken, data.len()).and_bits(some_bits), effects)
     }
-}
-
-fn claim(taken: usize, len: usize, some_bits: bool) -> Claim {
-    let claim = Claim::of(taken, len);
-    if some_bits {
-        return claim.and_some_bits();
-    }
-    claim
 }

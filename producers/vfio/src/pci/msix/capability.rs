@@ -64,12 +64,6 @@ impl MsixCapability {
         self.control.enabled()
     }
 
-    /// Whether the guest has masked all vectors at once (control bit 14).
-    #[must_use]
-    pub fn is_function_masked(&self) -> bool {
-        self.control.function_mask()
-    }
-
     /// The vector's message, if it is deliverable.
     #[must_use]
     pub fn deliverable(&self, vector: VectorIndex) -> Option<MsiMessage> {

@@ -1,4 +1,5 @@
-//! What it costs to register with the daemon, beside the bare passing of the same fds.
+//! What the daemon costs: to register with it, beside the bare passing of the same fds, and to have
+//! an interrupt relayed, beside the barest relay.
 //!
 //! * `bare`: a packet with fds to another process, which answers and closes them
 //! * `identity`: the same, and it looks up what each fd is before it answers, one after the other
@@ -9,12 +10,18 @@
 //!
 //! each with 1 and with 253 fds a packet; withdrawing is not in the measured time, nor is, but in
 //! `client`, the making of the JSON. Each round does every case once in random order, and the ratios
-//! are taken within the round: `daemon` to `identity`, which is the goal's "bare round trip plus the
-//! identity check". Then 10 000 links are registered, matched and listed, and the daemon's resident
-//! memory is divided by them.
+//! are taken within the round: `daemon` and `client` to `identity`, `daemon` to `window`, `known` to
+//! `bare`. Then 10 000 links are registered, matched and listed, and the daemon's resident memory is
+//! divided by them.
+//!
+//! `relay` is one interrupt after the other, from the signal of the producer's eventfd until the
+//! consumer's has been read, through a process that waits, claims and writes (`bare`) and through the
+//! daemon, by turns in random order.
 //!
 //! Prints one JSON object. Without `--bench` (under `cargo test`) all is cut short. Run with
 //! `cargo bench -p irqbroker-daemon --bench daemon`.
+
+mod relay;
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
@@ -58,6 +65,7 @@ use serde_json::json;
 const BARE: &str = "--bare-server";
 const IDENTITY: &str = "--identity-server";
 const WINDOW: &str = "--window-server";
+const RELAY: &str = "--relay-server";
 
 /// Another process, and the socket to it.
 struct Server {
@@ -83,6 +91,7 @@ fn main() -> anyhow::Result<()> {
             });
         }
         Some(WINDOW) => return serve(|fds| Ok(Token::adopt_each(fds)?)),
+        Some(RELAY) => return relay::forward(),
         _ => {}
     }
     let full = arguments.iter().any(|argument| argument == "--bench");
@@ -93,8 +102,9 @@ fn main() -> anyhow::Result<()> {
     for fds in [1, MAX_FDS] {
         cases.insert(fds.to_string(), measure(&socket, fds, rounds)?);
     }
+    let relay = relay::measure(&socket, rounds)?;
     let many = many(&socket, pid, links)?;
-    println!("{}", json!({ "fds": cases, "links": many }));
+    println!("{}", json!({ "fds": cases, "relay": relay, "links": many }));
     Ok(())
 }
 
