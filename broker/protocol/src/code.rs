@@ -1,4 +1,4 @@
-//! Error codes: a closed set, by which a client decides what to do.
+//! Error codes, by which a client decides what to do.
 
 use std::fmt;
 
@@ -65,6 +65,9 @@ pub enum ErrorCode {
     DuplicateVgpu,
     /// The daemon could not do it: out of fds or memory, a process that would not start.
     Internal,
+    /// One that a later daemon knows; only clients meet it.
+    #[serde(other)]
+    Other,
 }
 
 impl ErrorCode {
@@ -100,6 +103,7 @@ impl ErrorCode {
             Self::UnknownVgpu => "unknown-vgpu",
             Self::DuplicateVgpu => "duplicate-vgpu",
             Self::Internal => "internal",
+            Self::Other => "other",
         }
     }
 
