@@ -22,7 +22,6 @@ use crate::instance::VgpuInstance;
 use crate::msix_table::MsixTable;
 use crate::registers::Effect;
 use crate::registers::HeadView;
-use crate::registers::Interrupts;
 use crate::registers::Monitor;
 use crate::registers::Registers;
 use crate::sampler::Look;
@@ -179,16 +178,9 @@ impl State {
         }
         for head in 0..self.heads.len() {
             let id = head_id(head);
-            let shown = self.registers.shown(id).is_some();
+            let picture = self.picture(id);
             let cursor = self.registers.cursor(id).is_some();
-            let events = &mut self.heads[head].events;
-            if shown {
-                events.flip();
-            }
-            if cursor {
-                events.cursor();
-            }
-            events.acknowledge(Interrupts::all());
+            self.heads[head].events.reset(picture, cursor);
         }
         self.gfx.reset();
         for view in self.views.iter_mut().flatten() {
@@ -325,13 +317,18 @@ impl State {
         state.sampler = None;
     }
 
+    /// Whether the guest shows anything on a head.
+    fn picture(&self, id: HeadId) -> Picture {
+        match self.registers.shown(id) {
+            Some(_) => Picture::Visible,
+            None => Picture::Hidden,
+        }
+    }
+
     /// Takes over what a head is to show; nothing is known of its contents.
     pub(crate) fn show(&mut self, id: HeadId) {
         let committed = self.registers.shown(id);
-        let picture = match committed {
-            Some(_) => Picture::Visible,
-            None => Picture::Hidden,
-        };
+        let picture = self.picture(id);
         if let Some(state) = self.heads.get_mut(usize::from(id.0)) {
             state.sampler = None;
             state.latch.commit(committed);
