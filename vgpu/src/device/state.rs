@@ -34,7 +34,7 @@ use crate::scanout_latch::ScanoutLatch;
 pub(crate) enum Life {
     /// It does.
     Running,
-    /// Not at present: it was saved.
+    /// Not at present: it was saved. Ends with a restore, a reset, or with whoever saved it.
     Stopped,
     /// Never again.
     Retired,
@@ -168,8 +168,10 @@ impl State {
     }
 
     /// Registers and configuration as they were in the beginning, and what that means for the
-    /// heads. What user space has bound and masked stays, as with a kernel's device.
+    /// heads. What user space has bound and masked stays, as with a kernel's device; one that was saved
+    /// runs again.
     pub(crate) fn reset(&mut self, instance: &VgpuInstance, reset: Reset) {
+        self.start();
         for head in 0..self.heads.len() {
             self.advance(instance, head);
         }
