@@ -7,6 +7,7 @@
 use tokio::net::TcpStream;
 use vnc::DesktopReason;
 use vnc::PixelFormat;
+use vnc::ResizeError;
 use vnc::VncClient;
 use vnc::VncConnector;
 use vnc::VncEncoding;
@@ -38,12 +39,15 @@ async fn ask(address: &str, width: u16, height: u16) -> Outcome<String> {
         .add_encoding(VncEncoding::ExtendedDesktopSizePseudo)
         .build()?;
     let client = client.try_start().await?.finish()?;
-    // By its layout the server says that it can be asked.
+    // By its layout, which comes before the picture, the server says that it can be asked.
     while client.desktop_layout().is_none() {
-        next(&client).await?;
+        if let VncEvent::RawImage(..) = next(&client).await? {
+            return Err("the server does not let viewers ask for a size".into());
+        }
     }
     let asked = client.resize_desktop(width, height);
     tokio::pin!(asked);
+    let mut is_over = false;
     loop {
         tokio::select! {
             event = next(&client) => {
@@ -53,9 +57,11 @@ async fn ask(address: &str, width: u16, height: u16) -> Outcome<String> {
                     return Ok(format!("{:?}", update.status));
                 }
             }
-            // It is of that size already, or the answer is among the events.
-            answer = &mut asked => if answer.is_ok() {
-                return Ok("Success".to_owned());
+            answer = &mut asked, if !is_over => match answer {
+                Ok(_) => return Ok("Success".to_owned()),
+                Err(ResizeError::Denied(status)) => return Ok(format!("{status:?}")),
+                // What it cannot be sure of is among the events.
+                Err(_) => is_over = true,
             },
         }
     }

@@ -61,14 +61,13 @@ impl FakeEdid {
     }
 
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<usize, Errno> {
-        if let Some(left) = &mut self.refuses_after {
+        match self.refuses_after {
             // One is refused, and those behind it are taken.
-            let (rest, refused) = left.overflowing_sub(1);
-            *left = rest;
-            if refused {
+            Some(0) => {
                 self.refuses_after = None;
                 return Err(Errno::EIO);
             }
+            left => self.refuses_after = left.map(|left| left - 1),
         }
         let is_up = self.head.link_state != LinkState::DOWN;
         if let Some(at) = usize::try_from(offset).unwrap().checked_sub(OFFSET) {

@@ -102,10 +102,10 @@ impl Monitor {
         if before.as_ref().and_then(Edid::preferred) == Some((width, height)) {
             return Ok(Preference::AsBefore);
         }
-        let ours = self.changed.take();
+        let ours = self.changed.as_ref();
         let ours = ours.filter(|changed| Some(&changed.to) == before.as_ref());
         // Not what was asked for before this: a window that is dragged leaves no trail of modes.
-        let from = match &ours {
+        let from = match ours {
             Some(changed) => changed.from.clone(),
             None => before.clone(),
         };
@@ -113,7 +113,6 @@ impl Monitor {
         let to = build(from.as_ref(), width, height, room)?;
         if let Err(source) = self.write(&head, &to) {
             self.undo(&head, before.as_ref());
-            self.changed = ours;
             return Err(PreferError::Write { source });
         }
         self.changed = Some(Changed { from, to });

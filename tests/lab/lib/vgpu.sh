@@ -48,17 +48,17 @@ stop_vgpu() {
 #
 # The answer to the others has the bytes of the file, hexadecimal, or nothing if there is no picture.
 answer_questions() {
-    local folder=$1 question name file picture
+    local folder=$1 question name file answer
     # For both directions, so that opening waits for nobody.
     exec 3<>"$vgpu_folder/questions.out" 4<>"$vgpu_folder/questions.in"
     while read -r -u 3 question name; do
-        picture="" file=$folder/$name.png
+        answer="" file=$folder/$name.png
         if [ "$question" = resize ]; then
-            picture=$("$BINARIES/vnc_resize" "$vgpu_vnc" "$name") || picture=""
+            answer=$("$BINARIES/vnc_resize" "$vgpu_vnc" "$name") || answer=""
         elif take_picture "$question" "$file" >/dev/null; then
-            picture=$(od --address-radix=n --output-duplicates --format=x1 "$file" | tr --delete ' \n')
+            answer=$(od --address-radix=n --output-duplicates --format=x1 "$file" | tr --delete ' \n')
         fi
-        echo "$picture" >&4
+        echo "$answer" >&4
     done
 }
 

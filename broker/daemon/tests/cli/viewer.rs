@@ -4,6 +4,8 @@ use anyhow::Context;
 use anyhow::bail;
 use irqbroker_display::Picture;
 use tokio::net::TcpStream;
+use vnc::DesktopReason;
+use vnc::DesktopStatus;
 use vnc::PixelFormat;
 use vnc::VncClient;
 use vnc::VncConnector;
@@ -57,18 +59,61 @@ impl Viewer {
     pub(crate) async fn watch(&mut self, seen: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         // The parts of an update come one by one, and each makes a picture of its own.
         while !seen(self) {
-            match self.client.recv_event().await? {
-                VncEvent::SetResolution(screen) => {
-                    (self.width, self.height) = (screen.width.into(), screen.height.into());
-                    self.rgb = vec![0; self.width * self.height * 3];
-                }
-                VncEvent::RawImage(rect, rgba) => self.put(rect, &rgba),
-                VncEvent::SetPixelFormat(_) => {}
-                other => bail!("{other:?}"),
-            }
-            self.client.input(X11Event::Refresh).await?;
+            let event = self.client.recv_event().await?;
+            self.take(event).await?;
         }
         Ok(())
+    }
+
+    /// Asks for another size, and returns what the server answers.
+    pub(crate) async fn ask_for(
+        &mut self,
+        width: u16,
+        height: u16,
+    ) -> anyhow::Result<DesktopStatus> {
+        // By its layout the server says that it can be asked.
+        while self.client.desktop_layout().is_none() {
+            let event = self.client.recv_event().await?;
+            self.take(event).await?;
+        }
+        let client = self.client.clone();
+        let asking = async move { client.resize_desktop(width, height).await };
+        let asking = tokio::spawn(asking);
+        let answer = loop {
+            let event = self.client.recv_event().await?;
+            if let VncEvent::DesktopUpdate(update) = &event
+                && update.reason == DesktopReason::ThisClient
+            {
+                break update.status;
+            }
+            self.take(event).await?;
+        };
+        // What the library makes of it does not matter.
+        let _ = asking.await?;
+        Ok(answer)
+    }
+
+    async fn take(&mut self, event: VncEvent) -> anyhow::Result<()> {
+        match event {
+            VncEvent::SetResolution(screen) => self.resize(screen.width, screen.height),
+            VncEvent::DesktopUpdate(update) => {
+                let size = update.layout.map(|layout| (layout.width, layout.height));
+                let (width, height) = size.context("no size")?;
+                // The same size again keeps the picture.
+                if self.size() != (width.into(), height.into()) {
+                    self.resize(width, height);
+                }
+            }
+            VncEvent::RawImage(rect, rgba) => self.put(rect, &rgba),
+            VncEvent::SetPixelFormat(_) => {}
+            other => bail!("{other:?}"),
+        }
+        Ok(self.client.input(X11Event::Refresh).await?)
+    }
+
+    fn resize(&mut self, width: u16, height: u16) {
+        (self.width, self.height) = (width.into(), height.into());
+        self.rgb = vec![0; self.width * self.height * 3];
     }
 
     /// The picture it has by now.

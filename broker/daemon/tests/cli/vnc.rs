@@ -7,11 +7,13 @@ use anyhow::Context;
 use anyhow::ensure;
 use irqbroker_display::Picture;
 use irqbroker_vfio::abi::Device;
+use irqbroker_vfio::abi::Edid;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio_user::Client;
 use irqbroker_vgpu::TestPicture;
 use irqbroker_vgpu::TestReading;
 use libtest_mimic::Trial;
+use vnc::DesktopStatus;
 use vnc::VncEncoding;
 
 use crate::command::fresh_path;
@@ -38,6 +40,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             "vgpu_serve_vnc_shows_the_test_card_of_one_frame_at_a_time",
             Need::Nothing,
             test_card,
+        ),
+        story(
+            "vgpu_serve_vnc_changes_the_monitor_for_a_viewer_that_resizes_if_it_may",
+            Need::Nothing,
+            resize,
         ),
         story("vgpu_serve_vnc_needs_its_password", Need::Nothing, password),
         story(
@@ -86,6 +93,48 @@ fn same_as_screenshot() -> anyhow::Result<()> {
         })?;
     }
     Ok(())
+}
+
+fn resize() -> anyhow::Result<()> {
+    let first = (1280, 800);
+    for (option, answer, preferred) in [
+        (None, DesktopStatus::Prohibited, first),
+        (Some("--vnc-resize"), DesktopStatus::Forwarded, (1000, 700)),
+    ] {
+        let options = ["--vnc", ANY_PORT, "--vnc-no-password"];
+        let options: Vec<&str> = options.into_iter().chain(option).collect();
+        let serving = Serving::start_with("medium", "resize.sock", &options)?;
+        let guest = Client::connect(Path::new(&serving.socket), patient())?;
+        ensure!(edid(&guest)?.preferred() == Some(first));
+        viewer::run(async {
+            let encodings = [VncEncoding::Raw, VncEncoding::ExtendedDesktopSizePseudo];
+            let mut viewer = Viewer::connect(address(&serving)?, "", &encodings).await?;
+            let told = viewer.ask_for(1000, 700).await?;
+            ensure!(told == answer, "{option:?}: {told:?}");
+            ensure!(edid(&guest)?.preferred() == Some(preferred));
+            // What happened: a hotplug, or nothing.
+            let mut status = [0; 4];
+            guest.region_read(RegionIndex::BAR2, 0x904, &mut status)?;
+            ensure!((status[0] & 4 != 0) == option.is_some(), "{status:?}");
+            // The guest sets the mode it found: 32 bits, the size, lines without a gap, on.
+            let (width, height) = preferred;
+            let words = [(0x506, 32), (0x502, width), (0x504, height), (0x50c, width)];
+            for (at, word) in words.into_iter().chain([(0x508, 0x41)]) {
+                guest.region_write(RegionIndex::BAR2, at, &word.to_le_bytes())?;
+            }
+            let size = (width.into(), height.into());
+            viewer.watch(|viewer| viewer.size() == size).await
+        })?;
+    }
+    Ok(())
+}
+
+/// What a guest finds of its monitor.
+fn edid(guest: &Client) -> anyhow::Result<Edid> {
+    let mut bytes = [0; 1024];
+    guest.region_read(RegionIndex::BAR2, 0, &mut bytes)?;
+    let blocks = usize::from(bytes[126]) + 1;
+    Ok(Edid::parse(&bytes[..128 * blocks])?)
 }
 
 /// The frame of the card that a picture is, which is no earlier than `from`, if each of its pixels

@@ -59,6 +59,52 @@ impl Replies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Owe(Option<Status>),
+        Decide(Status),
+        Take,
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        let status =
+            prop::sample::select(vec![Status::Done, Status::Prohibited, Status::Forwarded]);
+        prop_oneof![
+            prop::option::of(status.clone()).prop_map(Step::Owe),
+            status.prop_map(Step::Decide),
+            Just(Step::Take),
+        ]
+    }
+
+    proptest! {
+        /// Against a list of all wishes, each with what came of it; no more than are kept.
+        #[test]
+        fn each_wish_is_answered_once_in_order_and_none_before_it_is_decided(
+            steps in proptest::collection::vec(steps(), 0..REPLIES_MAX),
+        ) {
+            let mut replies = Replies::default();
+            let (mut wishes, mut given) = (Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Owe(status) => {
+                        replies.owe(status);
+                        wishes.push(status);
+                    }
+                    Step::Decide(status) => {
+                        replies.decide(status);
+                        wishes.iter_mut().for_each(|wish| *wish = wish.or(Some(status)));
+                    }
+                    Step::Take => {
+                        given.extend(replies.take());
+                        let known: Vec<_> = wishes.iter().map_while(|wish| *wish).collect();
+                        prop_assert_eq!(&given, &known);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn answers_are_given_in_the_order_of_their_wishes() {

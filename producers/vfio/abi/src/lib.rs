@@ -2,8 +2,9 @@
 //!
 //! What user space and a VFIO driver say to each other, without either of them: the info
 //! structures with their capability chains, `VFIO_DEVICE_SET_IRQS` with its checks in the kernel's
-//! order, the graphics ioctls, and [`Device`], the trait behind which a device is the kernel's, a
-//! simulator's, a vfio-user server's or one of this process.
+//! order, the graphics ioctls, [`Edid`]s and the region they are written to, and [`Device`], the
+//! trait behind which a device is the kernel's, a simulator's, a vfio-user server's or one of this
+//! process.
 //!
 //! ```text
 //!  bytes ── decode ──► DeviceInfo RegionInfo IrqInfo GfxRequest GfxEdid     (no I/O, no unsafe)

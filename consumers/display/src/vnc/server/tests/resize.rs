@@ -184,7 +184,7 @@ fn of_a_window_that_is_dragged_the_first_size_and_the_last_are_carried_out() {
 }
 
 #[test]
-fn pause_ends_by_itself_and_wakes_the_server_once() {
+fn pause_ends_by_itself() {
     let pause = Duration::from_millis(200);
     let served = resizable(pause);
     let mut asking = Resizer::connect(&served);
