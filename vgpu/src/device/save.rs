@@ -219,7 +219,8 @@ impl State {
 impl VgpuDevice {
     /// Stops the device and writes all it is into a sealed file in memory. It signals nothing to VFIO
     /// from then on until it is [restored](Self::restore_state), from this very file if the move
-    /// has come to nothing, or reset. Vblank producers of this process, which do not move, go on.
+    /// has come to nothing, or is reset or [resumed](irqbroker_vfio_abi::Device::resume). Vblank producers
+    /// of this process, which do not move, go on.
     ///
     /// # Errors
     ///

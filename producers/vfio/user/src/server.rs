@@ -84,8 +84,8 @@ pub struct Serviced {
 ///
 /// A second client is accepted and closed at once, unless the first has kept silent for longer than
 /// [`Limits::opening`]: that one makes room. When a client is gone, however it went, its eventfds
-/// are unbound and its memory is unmapped; one that it has saved and not restored runs again. The device
-/// is left as it is otherwise, and the next client may come.
+/// are unbound, its memory is unmapped, and the device runs again if it had saved it; it is left as it is
+/// otherwise, and the next client may come.
 #[derive(Debug)]
 pub struct Server {
     device: Arc<dyn Device>,
