@@ -22,9 +22,3 @@ pub(crate) fn raise_fd_limit() -> rustix::io::Result<()> {
     limit.current = limit.maximum;
     rustix::process::setrlimit(Resource::Nofile, limit)
 }
-
-/// The one in the middle; of an even number the upper of the two.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}

@@ -17,6 +17,8 @@
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short. Run
 //! with `cargo bench --bench posted`.
 
+mod median;
+
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -46,6 +48,8 @@ use posted_irq::VtdPostTarget;
 use posted_irq::VtdRemapped;
 use serde_json::Value;
 use serde_json::json;
+
+use crate::median::median;
 
 /// Descriptors and entries: 16 KiB of the former.
 const LINES: u16 = 256;
@@ -292,11 +296,6 @@ fn measure(rounds: usize, passes: u32) -> anyhow::Result<Vec<Value>> {
         })
     };
     Ok(CASES.into_iter().zip(&ns).map(row).collect())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn main() -> anyhow::Result<()> {

@@ -18,6 +18,7 @@
 //! Without /dev/kvm there is nothing to measure, which is a failure only if `IRQBROKER_REQUIRE`
 //! names `kvm`. Run with `cargo bench --bench routes`.
 
+mod median;
 mod on_kvm;
 
 use std::os::fd::AsFd;
@@ -60,7 +61,7 @@ use rustix::event::eventfd;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::on_kvm::median;
+use crate::median::median;
 
 /// Routes a PC's interrupt controllers have in every table.
 const PIN_ROUTES: usize = 40;

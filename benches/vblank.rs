@@ -22,6 +22,7 @@
 
 #[path = "vblank/idle.rs"]
 mod idle;
+mod median;
 #[path = "vblank/rounds.rs"]
 mod rounds;
 

@@ -17,6 +17,8 @@
 //!
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 
+mod median;
+
 use std::fs::File;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
@@ -52,6 +54,8 @@ use irqbroker_vfio_user::ServerOptions;
 use irqbroker_vfio_user::ServerThread;
 use rustix::event::EventfdFlags;
 use serde_json::json;
+
+use crate::median::median;
 
 /// Bytes of configuration space, the one region.
 const CONFIG_SIZE: usize = 256;
@@ -313,7 +317,7 @@ impl Row {
     fn json(&self) -> serde_json::Value {
         json!({
             "case": self.case, "peer": self.peer, "rounds": self.times.len(),
-            "median_ns": median(&self.times), "ratio_to_crate": median(&self.ratios),
+            "median_ns": median(self.times.clone()), "ratio_to_crate": median(self.ratios.clone()),
         })
     }
 
@@ -322,8 +326,8 @@ impl Row {
             "{:5} {:7} {:9.0} ns  {:.2} x crate",
             self.case,
             self.peer,
-            median(&self.times),
-            median(&self.ratios)
+            median(self.times.clone()),
+            median(self.ratios.clone())
         )
     }
 }
@@ -380,10 +384,4 @@ fn measure(folder: &Path, scale: Scale) -> anyhow::Result<Vec<Row>> {
     // Its server has seen the end of the connection.
     let _ = thread.join();
     Ok(rows)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -21,6 +21,8 @@
 //! Prints one JSON object. Without `--bench` (under `cargo test`) all is cut short. Run with
 //! `cargo bench -p irqbroker-daemon --bench daemon`.
 
+#[path = "../median.rs"]
+mod median;
 mod relay;
 
 use std::collections::BTreeMap;
@@ -60,6 +62,8 @@ use rustix::net::AddressFamily;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
 use serde_json::json;
+
+use crate::median::median;
 
 /// What makes this program a bare server, and how it looks identities up.
 const BARE: &str = "--bare-server";
@@ -324,11 +328,6 @@ fn measure(socket: &str, count: usize, rounds: usize) -> anyhow::Result<serde_js
         "ratio_client_to_identity": median(client_ratios),
         "ratio_known_to_bare": median(known_ratios),
     }))
-}
-
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all[all.len() / 2]
 }
 
 /// Registers and matches many links, and lists them.

@@ -23,6 +23,8 @@ use rustix::event::PollFlags;
 use rustix::event::epoll;
 use serde_json::json;
 
+use crate::median::median;
+
 /// Forwards from the first fd of the first packet to the second, until it is killed.
 pub(super) fn forward() -> anyhow::Result<()> {
     let mut connection = Connection::new(std::io::stdin().as_fd().try_clone_to_owned()?);
@@ -95,7 +97,7 @@ pub(super) fn measure(socket: &str, rounds: usize) -> anyhow::Result<serde_json:
         ratios.push(last(&through_daemon) / last(&through_bare));
     }
     Ok(json!({
-        "us": { "bare": crate::median(through_bare), "daemon": crate::median(through_daemon) },
-        "ratio_daemon_to_bare": crate::median(ratios),
+        "us": { "bare": median(through_bare), "daemon": median(through_daemon) },
+        "ratio_daemon_to_bare": median(ratios),
     }))
 }

@@ -5,7 +5,9 @@
 //! at it, one after another in rounds and each time in another order, so that none takes a core from
 //! another:
 //!
-//! * `told`: a `Display`, bound to the refresh event
+//! * `told`: a `Display`, bound to the refresh event: it has a picture of its own
+//! * `plane`: no `Display`: bound to the flip event, it asks for the plane and where its picture is in
+//!   the file, as a VMM does that shows the memory in place
 //! * `poller`: looks every 30 ms and compares, as VMMs do today
 //! * `viewer`: a VNC viewer of raw pixels, on a server with a thread of its own
 //! * `floor`: no display at all: a thread that sleeps to the same cadence writes an eventfd, another
@@ -13,7 +15,7 @@
 //!
 //! First while the guest flips, then a `Display` while the test card moves, then all while nothing
 //! does. Latency is from the vblank from which on a flip is shown, by the head's cadence, to the picture
-//! fetched (`told`, `poller`: looked at), or to its last byte read by the viewer. `woken` is the part of
+//! fetched (`plane`: asked for; `poller`: looked at), or to its last byte read by the viewer. `woken` is the part of
 //! it until the display, the poller or the copier was running: the lateness of timers, threads and
 //! cores. `fetch` is the rest.
 //!
@@ -33,6 +35,7 @@
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 
 mod guest;
+mod plane;
 mod seen;
 mod viewer;
 
@@ -74,6 +77,7 @@ use serde_json::json;
 
 use crate::guest::Commits;
 use crate::guest::guest;
+use crate::plane::plane;
 use crate::seen::Seen;
 use crate::seen::report;
 use crate::viewer::viewer;
@@ -89,11 +93,12 @@ const CHECK: Duration = Duration::from_millis(200);
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// The ways of looking, by their places.
-const WAYS: [&str; 4] = ["told", "poller", "viewer", "floor"];
+const WAYS: [&str; 5] = ["told", "plane", "poller", "viewer", "floor"];
 const TOLD: usize = 0;
-const POLLER: usize = 1;
-const VIEWER: usize = 2;
-const FLOOR: usize = 3;
+const PLANE: usize = 1;
+const POLLER: usize = 2;
+const VIEWER: usize = 3;
+const FLOOR: usize = 4;
 
 /// The mode of the type.
 const WIDTH: u16 = 1280;
@@ -250,6 +255,7 @@ fn phase(
             let before = stage.wakeups_and_flips();
             let mut seen = match place {
                 TOLD => told(stage, length)?,
+                PLANE => plane(stage, length)?,
                 POLLER => poller(stage, length)?,
                 VIEWER => viewer(stage, length)?,
                 _ => floor(stage.device, length)?,
@@ -311,7 +317,7 @@ fn main() -> Result<(), Failure> {
         }
         Ok(())
     });
-    let everyone = [TOLD, POLLER, VIEWER, FLOOR];
+    let everyone = [TOLD, PLANE, POLLER, VIEWER, FLOOR];
     let moving = phase(&stage, &everyone, rounds, length)?;
     // Relaxed: nothing else is passed on by it.
     guest_over.store(true, Ordering::Relaxed);

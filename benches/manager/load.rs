@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use crate::bare;
-use crate::on_kvm::median;
+use crate::median::median;
 use crate::vm::Vm;
 use crate::vm::enable;
 

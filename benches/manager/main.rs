@@ -22,6 +22,8 @@
 mod bare;
 mod device;
 mod load;
+#[path = "../median.rs"]
+mod median;
 #[path = "../on_kvm.rs"]
 mod on_kvm;
 mod unmask;

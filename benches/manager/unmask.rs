@@ -9,7 +9,7 @@ use rustix::event::eventfd;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::on_kvm::median;
+use crate::median::median;
 use crate::vm::Vm;
 use crate::vm::enable;
 

@@ -12,6 +12,7 @@ use crate::Case;
 use crate::Failure;
 use crate::Measure;
 use crate::float;
+use crate::median::median;
 use crate::run;
 
 /// How often a round that was disturbed is measured again.
@@ -118,11 +119,6 @@ fn quiet(rounds: &[Round], of: impl Fn(&Round) -> f64) -> Vec<f64> {
         true => rounds.iter().map(of).collect(),
         false => quiet,
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A percentile of `sorted` nanoseconds, in microseconds.

@@ -103,7 +103,60 @@ pub(crate) fn stories() -> Vec<Trial> {
             Need::Nothing,
             page,
         ),
+        story(
+            "no_dependency_needs_a_newer_compiler_than_its_dependent_promises",
+            Need::Nothing,
+            compilers,
+        ),
     ]
+}
+
+/// What a package is built of, by what is said in `rust-version`.
+fn compilers() -> anyhow::Result<()> {
+    let metadata = MetadataCommand::new()
+        .other_options([
+            "--offline".into(),
+            // Packages of other systems need not be here.
+            "--filter-platform".into(),
+            "x86_64-unknown-linux-gnu".into(),
+        ])
+        .exec()?;
+    let resolve = metadata.resolve.as_ref().context("nothing resolved")?;
+    let mut looked_at = 0;
+    let mut wrong = Vec::new();
+    for package in metadata.workspace_packages() {
+        let promised = package.rust_version.as_ref();
+        let promised = promised.with_context(|| format!("{} promises none", package.name))?;
+        let mut seen = BTreeSet::new();
+        let mut left = vec![&package.id];
+        while let Some(id) = left.pop() {
+            let node = resolve.nodes.iter().find(|node| node.id == *id);
+            let built = node.context("a package is not resolved")?.deps.iter();
+            let built = built.filter(|dependency| {
+                let mut kinds = dependency.dep_kinds.iter();
+                kinds.any(|kind| kind.kind != DependencyKind::Development)
+            });
+            left.extend(
+                built
+                    .map(|dependency| &dependency.pkg)
+                    .filter(|id| seen.insert(*id)),
+            );
+        }
+        for needed in seen {
+            let needed = &metadata[needed];
+            looked_at += 1;
+            if needed
+                .rust_version
+                .as_ref()
+                .is_some_and(|version| version > promised)
+            {
+                wrong.push(format!("{} -> {}", package.name, needed.name));
+            }
+        }
+    }
+    anyhow::ensure!(looked_at > 0, "no dependency found: looks at nothing");
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
 }
 
 fn libraries() -> anyhow::Result<()> {

@@ -15,11 +15,42 @@ use crate::need::Need;
 use crate::need::story;
 
 pub(crate) fn stories() -> Vec<Trial> {
-    vec![story(
-        "every_supported_row_of_a_design_page_names_a_test_that_exists",
-        Need::Nothing,
-        check,
-    )]
+    vec![
+        story(
+            "every_supported_row_of_a_design_page_names_a_test_that_exists",
+            Need::Nothing,
+            check,
+        ),
+        story(
+            "string_that_is_no_name_in_a_list_passes_for_no_test",
+            Need::Nothing,
+            only_lists,
+        ),
+    ]
+}
+
+fn only_lists() -> anyhow::Result<()> {
+    let source = r#"
+        const VARIABLE: &str = "variable";
+        fn run() { Command::new("command").env("key", "value"); }
+        fn plain() {}
+        #[test]
+        #[ignore = "reason"]
+        fn function() {}
+        fn after() {}
+        vec![story(
+            "alone",
+            Need::Nothing,
+            run,
+        )];
+        [("first", run), ("second", run)];
+        Trace { name: "trace" }
+    "#;
+    let mut found = BTreeSet::new();
+    collect(source, &mut found);
+    let expected = ["alone", "first", "function", "second", "trace"];
+    anyhow::ensure!(found.iter().eq(expected), "{found:?}");
+    Ok(())
 }
 
 fn check() -> anyhow::Result<()> {
@@ -55,9 +86,14 @@ fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The names of all test functions, stories and conformance bodies.
+/// The names of all test functions, of the stories and traces that are listed, and of the lab's.
 fn test_names(root: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
+    let lab = fs::read_to_string(root.join("tests/lab/stories.table"))?;
+    let lab = lab.lines().filter(|line| !line.starts_with('#'));
+    let mut names: BTreeSet<String> = lab
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
     for folder in [
         "broker",
         "consumers",
@@ -67,21 +103,52 @@ fn test_names(root: &Path) -> anyhow::Result<BTreeSet<String>> {
         "vgpu",
     ] {
         for path in files(&root.join(folder), "rs")? {
-            let text = fs::read_to_string(&path)?;
-            let mut test = false;
-            for line in text.lines().map(str::trim) {
-                if line == "#[test]" {
-                    test = true;
-                } else if let Some(rest) = line.strip_prefix("fn ").filter(|_| test) {
-                    names.extend(rest.split(['(', '<']).next().map(str::to_owned));
-                    test = false;
-                }
-                // Stories and conformance bodies are listed by name in a string.
-                names.extend(line.split('"').skip(1).step_by(2).map(str::to_owned));
-            }
+            collect(&fs::read_to_string(&path)?, &mut names);
         }
     }
     Ok(names)
+}
+
+/// What a story's or trace's name stands behind, besides the bracket of a table's row.
+const LISTED_BEHIND: [&str; 6] = [
+    "story(",
+    "on_both(",
+    "on_both_split(",
+    "Trial::test(",
+    "name:",
+    "let name =",
+];
+
+/// The test functions of a source file, and the names it lists in strings.
+fn collect(text: &str, names: &mut BTreeSet<String>) {
+    let mut test = false;
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        match line.trim().strip_prefix("fn ") {
+            Some(rest) if test => {
+                names.extend(rest.split(['(', '<']).next().map(str::to_owned));
+                test = false;
+            }
+            // Other attributes and comments may stand between.
+            _ => test = line.trim() == "#[test]" || test && line.trim().starts_with(['#', '/']),
+        }
+        let mut at = start;
+        for (place, piece) in line.split('"').enumerate() {
+            if place % 2 == 1 && is_listed(&text[..at - 1]) {
+                names.insert(piece.to_owned());
+            }
+            at += piece.len() + 1;
+        }
+        start += line.len();
+    }
+}
+
+/// Whether a string behind this is a name in a list.
+fn is_listed(before: &str) -> bool {
+    let before = before.trim_end();
+    let row = before.strip_suffix('(').map(str::trim_end);
+    row.is_some_and(|before| before.ends_with(['[', ',']))
+        || LISTED_BEHIND.iter().any(|list| before.ends_with(list))
 }
 
 fn files(folder: &Path, extension: &str) -> anyhow::Result<Vec<PathBuf>> {

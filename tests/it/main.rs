@@ -47,6 +47,7 @@ mod refusals;
 mod remapping;
 mod remapping_rig;
 mod remapping_soak;
+mod soak;
 mod ticker;
 mod vgpu_idle;
 mod vgpu_move;

@@ -19,7 +19,8 @@ use crate::manager_rig::vector;
 use crate::remapping_rig::handle;
 use crate::remapping_rig::on_both_split;
 use crate::remapping_rig::one;
-use crate::remapping_soak::events;
+use crate::remapping_soak::EVENTS_VARIABLE;
+use crate::soak::events;
 use crate::world::World;
 
 /// Vectors of the device.
@@ -44,7 +45,7 @@ fn threads(world: &dyn World) -> anyhow::Result<()> {
         .guest
         .enable_msix((0..VECTORS).map(|at| (at, handle(2 * at))));
     let end = AtomicBool::new(false);
-    let events = events()?;
+    let events = events(EVENTS_VARIABLE)?;
     let mut guest = Guest::default();
     std::thread::scope(|scope| -> anyhow::Result<()> {
         let service = scope.spawn(|| -> anyhow::Result<()> {

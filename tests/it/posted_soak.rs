@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use anyhow::Context;
 use anyhow::ensure;
 use irqbroker::posted::PostedVm;
 use irqbroker_core::ConsumerHandle;
@@ -33,10 +32,10 @@ use crate::posted_guest::PostedGuest;
 use crate::posted_guest::RunningPosted;
 use crate::posted_guest::message;
 use crate::posted_guest::to_both;
+use crate::soak::events;
+use crate::soak::signal;
 
-/// Events, unless the environment says otherwise: a tenth of what the invariant is to be shown
-/// over, which takes minutes.
-const EVENTS: u64 = 100_000;
+/// How many events.
 const EVENTS_VARIABLE: &str = "IRQBROKER_POSTED_EVENTS";
 /// Even ones are fed by a call, odd ones by an eventfd.
 const LINKS: usize = 8;
@@ -178,7 +177,7 @@ pub(crate) fn soak() -> anyhow::Result<()> {
     const ROUND: u64 = 400;
     /// Changes meanwhile at least, also where the signaller has the processors to itself.
     const CHANGES: u64 = 16;
-    let events = events()?;
+    let events = events(EVENTS_VARIABLE)?;
     let vectors = (0..LINKS).flat_map(vectors);
     let served: Vec<GuestVector> = vectors.filter_map(GuestVector::new).collect();
     let slow = Arc::new(Slow(AtomicU64::new(1)));
@@ -244,31 +243,8 @@ pub(crate) fn soak() -> anyhow::Result<()> {
     seen.shows_something()
 }
 
-fn events() -> anyhow::Result<u64> {
-    match std::env::var(EVENTS_VARIABLE) {
-        Ok(events) => events
-            .parse()
-            .with_context(|| format!("{EVENTS_VARIABLE} is no number")),
-        Err(_) => Ok(EVENTS),
-    }
-}
-
 fn delivered(parties: &[Party], world: &RunningPosted) -> Vec<u64> {
     parties.iter().map(|party| party.delivered(world)).collect()
-}
-
-fn signal(sources: &[Source], sent: &[AtomicU64], events: u64, seed: u64) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    for _ in 0..events {
-        let at = random.usize(..sources.len());
-        // Relaxed: read after the thread has been joined.
-        sent[at].fetch_add(1, Ordering::Relaxed);
-        sources[at].signal();
-        if random.u8(..16) == 0 {
-            // Now and then long enough for the guest to serve all, and to halt.
-            (0..random.u32(..20_000)).for_each(|_| std::hint::spin_loop());
-        }
-    }
 }
 
 /// Waits until no eventfd holds an event, the relay has nothing to do and the guest is quiet.

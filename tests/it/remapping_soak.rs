@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use anyhow::Context;
 use anyhow::ensure;
 use irqbroker::remapping::IecInvalidation;
 use irqbroker_core::DeliveryState;
@@ -24,11 +23,12 @@ use crate::remapping_rig::handle;
 use crate::remapping_rig::on_both_split;
 use crate::remapping_rig::one;
 use crate::remapping_rig::set_up;
+use crate::soak::events;
+use crate::soak::signal;
 use crate::world::World;
 
-/// Events, unless the environment says otherwise.
-const EVENTS: u64 = 100_000;
-const EVENTS_VARIABLE: &str = "IRQBROKER_REMAPPED_EVENTS";
+/// How many events a soak behind a unit is to take.
+pub(crate) const EVENTS_VARIABLE: &str = "IRQBROKER_REMAPPED_EVENTS";
 /// Even ones are masked at the source, odd ones by detaching.
 const LINKS: u16 = 8;
 /// How long the relay may take to empty all eventfds. Only one that forgot an event comes near.
@@ -170,7 +170,7 @@ fn soak(world: &dyn World) -> anyhow::Result<()> {
     const ROUND: u64 = 500;
     /// Changes meanwhile at least, also where the signaller has the processors to itself.
     const CHANGES: u64 = 8;
-    let events = events()?;
+    let events = events(EVENTS_VARIABLE)?;
     let rig = Rig::new(
         world,
         Options {
@@ -249,32 +249,8 @@ fn soak(world: &dyn World) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many events a soak behind a unit is to take.
-pub(crate) fn events() -> anyhow::Result<u64> {
-    match std::env::var(EVENTS_VARIABLE) {
-        Ok(events) => events
-            .parse()
-            .with_context(|| format!("{EVENTS_VARIABLE} is no number")),
-        Err(_) => Ok(EVENTS),
-    }
-}
-
 fn delivered(parties: &[Party], world: &dyn World) -> Vec<u64> {
     parties.iter().map(|party| party.delivered(world)).collect()
-}
-
-fn signal(sources: &[Source], sent: &[AtomicU64], events: u64, seed: u64) {
-    let mut random = fastrand::Rng::with_seed(seed);
-    for _ in 0..events {
-        let at = random.usize(..sources.len());
-        // Relaxed: read after the thread has been joined.
-        sent[at].fetch_add(1, Ordering::Relaxed);
-        sources[at].signal();
-        // Now and then long enough for links to be promoted again.
-        if random.u8(..16) == 0 {
-            (0..random.u32(..20_000)).for_each(|_| std::hint::spin_loop());
-        }
-    }
 }
 
 /// Waits until no eventfd holds an event, the relay has nothing to do, promotions are done and the

@@ -132,15 +132,16 @@ pub struct VgpuDevice {
 }
 
 impl VgpuDevice {
-    /// A device of a type that has been checked, whose heads are those of `instance`.
+    /// A device of a type that has been checked, whose heads are those of `instance` and whose memory is
+    /// `vram`, of the type's size.
     pub(crate) fn new(
         instance: Arc<VgpuInstance>,
         vgpu: VgpuType,
+        vram: Vram,
         reservation: Reservation,
         exporter: Option<Arc<dyn ExportDmabuf>>,
     ) -> Result<Arc<Self>, Errno> {
         let heads = instance.heads().len();
-        let vram = Vram::new(vgpu.vram)?;
         let serial = u32::try_from(instance.id().0).unwrap_or(u32::MAX);
         // The type has been checked: its mode can be told.
         let edids = monitors::edids(&vgpu, heads, instance.name(), serial);

@@ -11,6 +11,7 @@
 //! Whatever has to wait for a vblank is settled when somebody asks for a later frame, so nothing
 //! ticks for that: [`HeadEvents::next_alarm`] is a frame only while somebody is to be told then.
 
+mod reset;
 mod saved;
 
 use crate::head_event::HeadEvent;
@@ -113,6 +114,8 @@ struct Gate {
 struct Waiting {
     flip: bool,
     cursor: bool,
+    /// The flip is that of a reset, or was there before it: nothing the guest did since.
+    before_reset: bool,
 }
 
 /// When to look at the contents next.
@@ -171,6 +174,9 @@ impl HeadEvents {
             self.occur(HeadEvent::Flip);
             self.occur(HeadEvent::Refresh);
         }
+        if waiting.before_reset {
+            self.forget_flips();
+        }
         if waiting.cursor {
             self.occur(HeadEvent::Cursor);
         }
@@ -191,6 +197,7 @@ impl HeadEvents {
     /// The head shows another picture, or none.
     pub(crate) fn flip(&mut self) {
         self.waiting.flip = true;
+        self.waiting.before_reset = false;
         // A guest that commits is not looked at: what it finishes it says.
         self.look_after(self.idle);
     }

@@ -3,6 +3,8 @@
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use irqbroker_vfio_abi::Device;
 use irqbroker_vfio_abi::DeviceInfo;
@@ -24,10 +26,14 @@ use crate::device::OpenError;
 use crate::device::VgpuDevice;
 
 /// A vGPU that is in use, as an open file of a mediated device is: as long as it is there the
-/// device is not destroyed. Dropping it closes the device: what it bound is unbound.
+/// device is not destroyed. Dropping it closes the device: what it bound is unbound, and a device that
+/// was saved through it runs again.
 #[derive(Debug)]
 pub struct OpenVgpu {
     device: Arc<VgpuDevice>,
+    /// Whether it was saved through this. Relaxed: told from no other memory, and the drop is after all
+    /// calls.
+    saved: AtomicBool,
 }
 
 impl VgpuDevice {
@@ -40,6 +46,7 @@ impl VgpuDevice {
         self.begin_use()?;
         Ok(OpenVgpu {
             device: Arc::clone(self),
+            saved: AtomicBool::new(false),
         })
     }
 }
@@ -57,6 +64,9 @@ impl Drop for OpenVgpu {
         for index in [IrqIndex::MSIX, DISPLAY, IrqIndex::ERR, IrqIndex::REQ] {
             // One that is not enabled cannot be disabled, and need not.
             let _ = self.device.set_irqs(&IrqSet::disable(index));
+        }
+        if *self.saved.get_mut() {
+            self.device.resume();
         }
         self.device.end_use();
     }
@@ -97,7 +107,9 @@ impl Device for OpenVgpu {
     }
 
     fn reset(&self) -> Result<(), Errno> {
-        self.device.reset()
+        self.device.reset()?;
+        self.saved.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn region_fd(&self, index: RegionIndex) -> Option<BorrowedFd<'_>> {
@@ -121,10 +133,18 @@ impl Device for OpenVgpu {
     }
 
     fn save(&self) -> Result<OwnedFd, Errno> {
-        self.device.save()
+        let saved = self.device.save()?;
+        self.saved.store(true, Ordering::Relaxed);
+        Ok(saved)
     }
 
     fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
-        self.device.restore(saved)
+        self.device.restore(saved)?;
+        self.saved.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn resume(&self) {
+        self.device.resume();
     }
 }

@@ -26,6 +26,7 @@ use crate::udmabuf_fd::UdmabufFd;
 use crate::uuid::VgpuUuid;
 use crate::vgpu_type::TypeError;
 use crate::vgpu_type::VgpuType;
+use crate::vram::Vram;
 
 /// What vGPU instances are created from, as a GPU is the parent of its mediated devices.
 ///
@@ -214,12 +215,10 @@ impl VgpuParent {
             name: type_name(),
             source,
         })?;
-        let device = VgpuDevice::new(
-            instance.clone(),
-            vgpu.clone(),
-            reservation,
-            self.exporter.clone(),
-        );
+        let device = Vram::new(vgpu.vram).and_then(|vram| {
+            let (instance, exporter) = (instance.clone(), self.exporter.clone());
+            VgpuDevice::new(instance, vgpu.clone(), vram, reservation, exporter)
+        });
         let device = device.map_err(|source| CreateDeviceError::Vram {
             vram: vgpu.vram,
             source,

@@ -32,11 +32,25 @@ impl Vram {
         rustix::fs::fcntl_add_seals(&memory, seals)?;
         let link = format!("/proc/self/fd/{}", memory.as_raw_fd());
         let read_only = rustix::fs::open(link, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        // A memfd is everybody's to open, and whoever has an fd of it finds it in procfs: who looks could
+        // open it again to write. Now nobody opens it but root, or its owner after giving it bits again.
+        rustix::fs::fchmod(&memory, Mode::empty())?;
         Ok(Self {
             memory,
             read_only,
             size,
         })
+    }
+
+    /// One of `size` bytes in a file of the test's own.
+    #[cfg(test)]
+    pub(crate) fn within(memory: OwnedFd, size: u64) -> Self {
+        let read_only = memory.try_clone().unwrap();
+        Self {
+            memory,
+            read_only,
+            size,
+        }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -93,6 +107,10 @@ impl Vram {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::Uid;
+
+    /// The user that owns nothing (`fs.overflowuid`).
+    const NOBODY: u32 = 65_534;
 
     #[test]
     fn memory_reads_as_written_and_as_zero_after_clear() {
@@ -117,6 +135,18 @@ mod tests {
         assert_eq!(data, [9]);
         let refused = rustix::io::pwrite(vram.read_only_fd(), &[1], 7);
         assert_eq!(refused, Err(Errno::BADF));
+
+        let link = format!("/proc/self/fd/{}", vram.read_only_fd().as_raw_fd());
+        let reopened = std::thread::spawn(move || {
+            // Root may open everything; the user of this thread alone is another one then.
+            if rustix::process::geteuid().is_root() {
+                let nobody = Uid::from_raw(NOBODY);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            }
+            [OFlags::RDWR, OFlags::WRONLY, OFlags::RDONLY]
+                .map(|how| rustix::fs::open(&*link, how | OFlags::CLOEXEC, Mode::empty()).err())
+        });
+        assert_eq!(reopened.join().unwrap(), [Some(Errno::ACCESS); 3]);
     }
 
     #[test]

@@ -18,15 +18,23 @@ use crate::code::WireError;
 use crate::connection::Connection;
 use crate::connection::ReceiveError;
 use crate::connection::SendError;
+use crate::delivery::Reason;
+use crate::delivery::ReasonCode;
 use crate::frame::ClientFrame;
 use crate::frame::ServerFrame;
 use crate::hello::Hello;
 use crate::hello::Welcome;
+use crate::instruction::Answer;
+use crate::instruction::Outcome;
 use crate::link_row::LinkRow;
 use crate::notice::Notice;
 use crate::operator::Links;
 use crate::operator::ListLinks;
 use crate::request::Request;
+use crate::unread::UnreadInstruction;
+
+/// The number of answers to instructions that nobody could read; what is said to them is not waited for.
+const UNREAD: u64 = u64::MAX;
 
 /// Notices kept while a response is waited for; the oldest goes first.
 const KEPT_NOTICES: usize = 1024;
@@ -81,6 +89,12 @@ pub enum ClientError {
     /// The answer is not what the contract says.
     #[error("the answer cannot be read")]
     Decode(#[source] serde_json::Error),
+    /// An instruction that must not be declined cannot be read: the connection is to be closed.
+    #[error("the instruction `{notice}` cannot be read")]
+    Unread {
+        /// Its name.
+        notice: String,
+    },
     /// The daemon refused.
     #[error("the daemon refused")]
     Refused(#[source] WireError),
@@ -217,7 +231,8 @@ impl Client {
         Ok(rows)
     }
 
-    /// The next notice; `None` if none comes within `limit`, where one is given.
+    /// The next notice; `None` if none comes within `limit`, where one is given. An instruction that
+    /// cannot be read is declined here, and is none.
     ///
     /// # Errors
     ///
@@ -234,10 +249,10 @@ impl Client {
                 return Ok(None);
             }
             let packet = self.connection.receive()?;
-            if let ServerFrame::Notice(notice) =
-                ServerFrame::decode(packet.bytes).map_err(ClientError::Decode)?
-            {
-                return Ok(Some((notice, packet.fds)));
+            match ServerFrame::decode(packet.bytes).map_err(ClientError::Decode)? {
+                ServerFrame::Notice(notice) => return Ok(Some((notice, packet.fds))),
+                ServerFrame::Unread(instruction) => decline(&self.connection, instruction)?,
+                ServerFrame::Response { .. } | ServerFrame::Unknown => {}
             }
         }
     }
@@ -331,9 +346,27 @@ fn answer<T: DeserializeOwned>(
                 }
                 notices.push_back((notice, packet.fds));
             }
+            ServerFrame::Unread(instruction) => decline(connection, instruction)?,
             ServerFrame::Response { .. } | ServerFrame::Unknown => {}
         }
     }
+}
+
+/// Answers an instruction that cannot be read.
+fn decline(connection: &Connection, unread: UnreadInstruction) -> Result<(), ClientError> {
+    if !unread.may_be_declined() {
+        let notice = unread.notice;
+        return Err(ClientError::Unread { notice });
+    }
+    let reason = Reason::new(
+        ReasonCode::Declined,
+        "the client does not know this instruction",
+    );
+    let answer = Request::Answer(Answer {
+        instruction: unread.instruction,
+        outcome: Outcome::Declined { reason },
+    });
+    send(connection, UNREAD, &answer, &[])
 }
 
 fn readable(socket: &Connection, limit: Option<Duration>) -> Result<bool, Errno> {
@@ -345,3 +378,6 @@ fn readable(socket: &Connection, limit: Option<Duration>) -> Result<bool, Errno>
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Error codes: a closed set, by which a client decides what to do.
+//! Error codes, by which a client decides what to do.
 
 use std::fmt;
 
@@ -67,6 +67,9 @@ pub enum ErrorCode {
     Busy,
     /// The daemon could not do it: out of fds or memory, a process that would not start.
     Internal,
+    /// One that a later daemon knows; only clients meet it.
+    #[serde(other)]
+    Other,
 }
 
 impl ErrorCode {
@@ -103,6 +106,7 @@ impl ErrorCode {
             Self::DuplicateVgpu => "duplicate-vgpu",
             Self::Busy => "busy",
             Self::Internal => "internal",
+            Self::Other => "other",
         }
     }
 

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 
 /// The delivery state of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +21,9 @@ pub enum State {
     Bypass,
     /// Delivered through a posted-interrupt descriptor of the consumer's.
     Posted,
+    /// One that a later daemon knows; only clients meet it.
+    #[serde(other)]
+    Other,
 }
 
 impl State {
@@ -31,6 +36,7 @@ impl State {
             Self::Relay => "relay",
             Self::Bypass => "bypass",
             Self::Posted => "posted",
+            Self::Other => "other",
         }
     }
 }
@@ -95,11 +101,13 @@ pub enum ReasonCode {
     SourceCannotSwitch,
     /// The consumer's process declined, and gave no better reason.
     Declined,
+    /// One that a later daemon knows; only clients meet it.
+    #[serde(other)]
+    Other,
 }
 
 /// Why a link is not in a better state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Reason {
     /// What a program decides by.
     pub code: ReasonCode,
@@ -119,7 +127,6 @@ impl Reason {
 
 /// A delivery state with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Delivery {
     /// How interrupts travel.
     pub state: State,
@@ -129,7 +136,6 @@ pub struct Delivery {
 
 /// A message-signalled interrupt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Message {
     /// Where the device writes.
     pub address: u64,
@@ -139,7 +145,7 @@ pub struct Message {
 
 /// Where a consumer's interrupts go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum Route {
     /// A message; the GSI is there once the message has a place in the routing table.
     Msi {
@@ -156,6 +162,25 @@ pub enum Route {
         /// The pin's GSI.
         gsi: u32,
     },
+    /// A form that a later daemon knows; only the rows of clients have it.
+    #[serde(skip_deserializing)]
+    Other,
+}
+
+impl Route {
+    /// As rows have it: a form that is not known here is [`Other`](Self::Other).
+    pub(crate) fn of_a_row<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Self>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OfARow {
+            Known(Route),
+            Other(IgnoredAny),
+        }
+        Ok(Option::deserialize(json)?.map(|route| match route {
+            OfARow::Known(route) => route,
+            OfARow::Other(IgnoredAny) => Self::Other,
+        }))
+    }
 }
 
 impl fmt::Display for Route {
@@ -172,6 +197,7 @@ impl fmt::Display for Route {
                 data,
             } => write!(f, "msi {address:#x}/{data:#x}"),
             Self::Pin { gsi } => write!(f, "pin {gsi}"),
+            Self::Other => f.write_str("other"),
         }
     }
 }
@@ -185,4 +211,7 @@ pub enum PathPolicy {
     Auto,
     /// The daemon forwards.
     Relay,
+    /// One that a later daemon knows; only clients meet it.
+    #[serde(other)]
+    Other,
 }

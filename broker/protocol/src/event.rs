@@ -93,4 +93,7 @@ pub enum EventKind {
         /// How many.
         missed: u64,
     },
+    /// Something a later daemon tells of.
+    #[serde(other)]
+    Other,
 }

@@ -14,6 +14,7 @@ use crate::json;
 use crate::notice::Notice;
 use crate::request::Body;
 use crate::request::Request;
+use crate::unread::UnreadInstruction;
 
 /// A packet that may be a batch worth reading in one pass.
 const LONG_PACKET: usize = 512;
@@ -75,7 +76,9 @@ pub enum ServerFrame {
     },
     /// It answers none.
     Notice(Notice),
-    /// A notice this crate does not know, to be ignored.
+    /// An instruction this crate cannot read: it is to be declined all the same.
+    Unread(UnreadInstruction),
+    /// Another notice this crate does not know, to be ignored.
     Unknown,
 }
 
@@ -235,11 +238,13 @@ impl ServerFrame {
             },
             AnyServerFrame { id: None, .. } => match serde_json::from_slice(packet) {
                 Ok(notice) => Self::Notice(notice),
-                Err(_) => Self::Unknown,
+                Err(_) => UnreadInstruction::decode(packet).map_or(Self::Unknown, Self::Unread),
             },
         })
     }
 }
 
+#[cfg(test)]
+mod later_tests;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use crate::delivery::Reason;
 use crate::delivery::State;
 use crate::name::Name;
 use crate::object::Trigger;
+use crate::strict;
 
 /// The number of an instruction, of its connection's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,13 +66,16 @@ pub enum Outcome {
     /// It is done. For an attach: how the consumer's process delivers now.
     Done {
         /// `bypass`, `relay` or `posted`.
+        #[serde(deserialize_with = "strict::known")]
         state: State,
         /// Why not better.
+        #[serde(deserialize_with = "strict::reason")]
         reason: Reason,
     },
     /// Nothing was changed.
     Declined {
         /// Why.
+        #[serde(deserialize_with = "strict::reason")]
         reason: Reason,
     },
 }

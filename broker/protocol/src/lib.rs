@@ -32,6 +32,8 @@ mod operator;
 mod reply;
 mod request;
 mod scope;
+mod strict;
+mod unread;
 mod vgpu;
 
 pub use batch::Batch;
@@ -103,6 +105,7 @@ pub use operator::Status;
 pub use reply::Done;
 pub use request::Request;
 pub use scope::Scope;
+pub use unread::UnreadInstruction;
 pub use vgpu::CreateVgpu;
 pub use vgpu::DestroyVgpu;
 pub use vgpu::VgpuRoom;

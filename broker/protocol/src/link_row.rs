@@ -30,6 +30,7 @@ pub struct LinkRow {
     /// The same, for programs.
     pub reason_code: ReasonCode,
     /// Where interrupts go.
+    #[serde(default, deserialize_with = "Route::of_a_row")]
     pub route: Option<Route>,
     /// Events the daemon relayed in this run. What the kernel delivers it does not see.
     pub events: u64,

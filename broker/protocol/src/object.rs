@@ -10,6 +10,7 @@ use crate::delivery::Reason;
 use crate::delivery::Route;
 use crate::delivery::State;
 use crate::name::Name;
+use crate::strict;
 
 /// Whether a field says what it says when it is left out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -118,7 +119,11 @@ pub struct RegisterProducer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_irq: Option<u32>,
     /// The message the device was programmed with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::message"
+    )]
     pub message: Option<Message>,
     /// It has followed a [`Switch`](crate::Switch) and signals the second fd of the packet.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -162,7 +167,11 @@ pub struct RegisterConsumer {
     #[serde(default, skip_serializing_if = "is_default")]
     pub takes: ConsumerTakes,
     /// Where they go.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::route"
+    )]
     pub route: Option<Route>,
     /// It gives an eventfd that is signalled at the guest's EOI.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -229,13 +238,25 @@ pub struct ConsumerReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked: Option<bool>,
     /// While attached: how its own process delivers, `bypass`, `relay` or `posted`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::state"
+    )]
     pub state: Option<State>,
     /// Why not better; goes with `state`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::some_reason"
+    )]
     pub reason: Option<Reason>,
     /// Where the interrupts go now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "strict::route"
+    )]
     pub route: Option<Route>,
     /// Host processors on which the producer's interrupt is best handled, at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]

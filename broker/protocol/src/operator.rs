@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::delivery::PathPolicy;
 use crate::link_row::LinkRow;
+use crate::strict;
 
 /// How the daemon stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,5 +118,6 @@ pub struct SetPath {
     /// As with [`Explain::link`].
     pub link: String,
     /// What is allowed.
+    #[serde(deserialize_with = "strict::known")]
     pub path: PathPolicy,
 }

@@ -15,6 +15,9 @@ pub enum VgpuState {
     Stopped,
     /// It was destroyed; only events show this.
     Destroyed,
+    /// One that a later daemon knows; only clients meet it.
+    #[serde(other)]
+    Other,
 }
 
 /// A hosted vGPU.

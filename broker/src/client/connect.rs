@@ -227,4 +227,4 @@ impl ControlClient {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -190,7 +190,7 @@ impl OwnConsumer {
     }
 
     /// Stays with its own eventfd, or takes it again: the relay brings events from now on.
-    fn decline(&mut self, registry: &Registry, why: wire::Reason) -> wire::Reason {
+    pub(super) fn decline(&mut self, registry: &Registry, why: wire::Reason) -> wire::Reason {
         match self.attached {
             Some(_) => self.detach(registry),
             None => self.delivers = true,

@@ -21,6 +21,7 @@ use irqbroker_protocol::Request;
 use irqbroker_protocol::ServerFrame;
 use irqbroker_protocol::Side;
 use irqbroker_protocol::Switch;
+use irqbroker_protocol::UnreadInstruction;
 use irqbroker_protocol::Welcome;
 use irqbroker_protocol::WireError;
 
@@ -46,6 +47,7 @@ impl ControlClient {
                 }
             }
             ServerFrame::Notice(notice) => self.notice(notice, fds),
+            ServerFrame::Unread(instruction) => self.unread(&instruction),
             ServerFrame::Unknown => {}
         }
     }
@@ -207,6 +209,37 @@ impl ControlClient {
         self.reply(switch.instruction, outcome);
     }
 
+    /// An instruction of a later daemon: its events wait until it is answered.
+    fn unread(&mut self, unread: &UnreadInstruction) {
+        let notice = &unread.notice;
+        tracing::warn!(notice, "an instruction cannot be read");
+        let registry = self.registry.clone();
+        if !unread.may_be_declined() {
+            // Whom it is for cannot be told: none is left with a producer's eventfd.
+            let mut left = Vec::new();
+            for (name, consumer) in &mut self.consumers {
+                if consumer.attached.is_some() {
+                    consumer.detach(&registry);
+                    left.push(name.clone());
+                }
+            }
+            for name in left {
+                self.note(ClientEvent::Bound { name, bound: false });
+            }
+            self.lose();
+            return;
+        }
+        let mut reason = declined("the client does not know this instruction");
+        if let Some(name) = &unread.consumer
+            && let Some(consumer) = self.consumers.get_mut(name)
+        {
+            reason = consumer.decline(&registry, reason);
+            let name = name.clone();
+            self.note(ClientEvent::Bound { name, bound: false });
+        }
+        self.reply(unread.instruction, Outcome::Declined { reason });
+    }
+
     fn reply(&mut self, instruction: InstructionId, outcome: Outcome) {
         self.ask(&Request::Answer(Answer {
             instruction,
@@ -225,3 +258,6 @@ fn done() -> Outcome {
         reason: Reason::new(ReasonCode::Best, "done"),
     }
 }
+
+#[cfg(test)]
+mod tests;

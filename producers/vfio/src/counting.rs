@@ -175,12 +175,16 @@ impl<D: Device> Device for CountingDevice<D> {
         self.device.gfx_dmabuf(id)
     }
 
-    // Neither this nor the next is a request of VFIO, so neither is counted.
+    // Neither this nor the next two are requests of VFIO, so none is counted.
     fn save(&self) -> Result<OwnedFd, Errno> {
         self.device.save()
     }
 
     fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
         self.device.restore(saved)
+    }
+
+    fn resume(&self) {
+        self.device.resume();
     }
 }

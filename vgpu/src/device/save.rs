@@ -4,9 +4,13 @@
 //! is restored. What is restored is what the guest and the VFIO user can see: registers, VRAM,
 //! monitors, time, masks, and what each eventfd was not told yet. Eventfds and mappings are the
 //! user's to bind again; one that was bound goes on where it was, and is told at once what it missed.
+//!
+//! A saved device that nobody restores runs again from a reset on, or once the user who had it saved is
+//! gone: the next one finds a device that works.
 
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::sync::MutexGuard;
 
 use crate::config_space::ConfigSpace;
 use crate::device::VgpuDevice;
@@ -92,6 +96,13 @@ impl State {
             registers: self.registers.clone(),
             display: self.bindings.save_display(),
             heads,
+        }
+    }
+
+    /// Ends a stop. What occurred meanwhile is owed, once, as behind a mask.
+    pub(crate) fn start(&mut self) {
+        if self.life == Life::Stopped {
+            self.life = Life::Running;
         }
     }
 
@@ -208,7 +219,8 @@ impl State {
 impl VgpuDevice {
     /// Stops the device and writes all it is into a sealed file in memory. It signals nothing to VFIO
     /// from then on until it is [restored](Self::restore_state), from this very file if the move
-    /// has come to nothing. Vblank producers of this process, which do not move, go on.
+    /// has come to nothing, or is reset or [resumed](irqbroker_vfio_abi::Device::resume). Vblank producers
+    /// of this process, which do not move, go on.
     ///
     /// # Errors
     ///
@@ -248,7 +260,7 @@ impl VgpuDevice {
     ///
     /// # Errors
     ///
-    /// See [`RestoreError`]. The device is as it was, but for [`RestoreError::Read`].
+    /// See [`RestoreError`]. The device is as it was, but for [`RestoreError::Read`]: then it is reset.
     pub fn restore_state(&self, file: BorrowedFd<'_>) -> Result<(), RestoreError> {
         let file = SavedFile::read(file)?;
         let here = SavedType::from(&self.vgpu);
@@ -272,18 +284,34 @@ impl VgpuDevice {
             let _ = self.reset_all(Reset::Device);
             return Err(RestoreError::Read { source });
         }
-        let mut outbox = Outbox::default();
         let mut state = self.lock();
         if state.life == Life::Retired {
             return Err(RestoreError::Destroyed { id });
         }
         state.restore(&self.instance, sound);
+        self.tell_all(state);
+        Ok(())
+    }
+
+    /// Starts a device again that was saved and is not to be restored: it goes on as it is, and who
+    /// listens is told at once what happened meanwhile.
+    pub(crate) fn resume_events(&self) {
+        let mut state = self.lock();
+        state.start();
+        for head in 0..self.ports.len() {
+            state.advance(&self.instance, head);
+        }
+        self.tell_all(state);
+    }
+
+    /// Signals what is owed on all heads, and sets their alarms.
+    fn tell_all(&self, mut state: MutexGuard<'_, State>) {
+        let mut outbox = Outbox::default();
         for head in 0..self.ports.len() {
             state.signal(head, &mut outbox);
             state.rearm(&self.instance, head);
         }
         drop(state);
         self.send(outbox);
-        Ok(())
     }
 }

@@ -22,7 +22,6 @@ use crate::instance::VgpuInstance;
 use crate::msix_table::MsixTable;
 use crate::registers::Effect;
 use crate::registers::HeadView;
-use crate::registers::Interrupts;
 use crate::registers::Monitor;
 use crate::registers::Registers;
 use crate::sampler::Look;
@@ -35,7 +34,7 @@ use crate::scanout_latch::ScanoutLatch;
 pub(crate) enum Life {
     /// It does.
     Running,
-    /// Not at present: it was saved.
+    /// Not at present: it was saved. Ends with a restore, a reset, or with whoever saved it.
     Stopped,
     /// Never again.
     Retired,
@@ -169,8 +168,10 @@ impl State {
     }
 
     /// Registers and configuration as they were in the beginning, and what that means for the
-    /// heads. What user space has bound and masked stays, as with a kernel's device.
+    /// heads. What user space has bound and masked stays, as with a kernel's device; one that was saved
+    /// runs again.
     pub(crate) fn reset(&mut self, instance: &VgpuInstance, reset: Reset) {
+        self.start();
         for head in 0..self.heads.len() {
             self.advance(instance, head);
         }
@@ -179,16 +180,9 @@ impl State {
         }
         for head in 0..self.heads.len() {
             let id = head_id(head);
-            let shown = self.registers.shown(id).is_some();
+            let picture = self.picture(id);
             let cursor = self.registers.cursor(id).is_some();
-            let events = &mut self.heads[head].events;
-            if shown {
-                events.flip();
-            }
-            if cursor {
-                events.cursor();
-            }
-            events.acknowledge(Interrupts::all());
+            self.heads[head].events.reset(picture, cursor);
         }
         self.gfx.reset();
         for view in self.views.iter_mut().flatten() {
@@ -325,13 +319,18 @@ impl State {
         state.sampler = None;
     }
 
+    /// Whether the guest shows anything on a head.
+    fn picture(&self, id: HeadId) -> Picture {
+        match self.registers.shown(id) {
+            Some(_) => Picture::Visible,
+            None => Picture::Hidden,
+        }
+    }
+
     /// Takes over what a head is to show; nothing is known of its contents.
     pub(crate) fn show(&mut self, id: HeadId) {
         let committed = self.registers.shown(id);
-        let picture = match committed {
-            Some(_) => Picture::Visible,
-            None => Picture::Hidden,
-        };
+        let picture = self.picture(id);
         if let Some(state) = self.heads.get_mut(usize::from(id.0)) {
             state.sampler = None;
             state.latch.commit(committed);

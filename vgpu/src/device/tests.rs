@@ -6,7 +6,9 @@ mod events;
 mod front_buffer;
 mod irqs;
 mod regions;
+mod restore;
 mod save;
+mod stop;
 mod test_card;
 mod threads;
 mod traces;
@@ -28,6 +30,9 @@ use irqbroker_vfio_abi::RegionIndex;
 use rustix::event::EventfdFlags;
 use rustix::event::eventfd;
 
+use crate::budget::Purse;
+use crate::budget::VgpuBudget;
+use crate::clock::Clock;
 use crate::device::VgpuDevice;
 use crate::fakes::CountingWaker;
 use crate::fakes::FakeClock;
@@ -35,9 +40,11 @@ use crate::granularity::Granularity;
 use crate::head::HeadId;
 use crate::head_event::HeadEvent;
 use crate::parent::VgpuParent;
+use crate::refresh::Refresh;
 use crate::scheduler::VblankDriver;
 use crate::scheduler::VblankScheduler;
 use crate::vgpu_type::VgpuType;
+use crate::vram::Vram;
 
 /// Just over a period of 60 Hz: 16.666_667 ms.
 const FRAME: Duration = Duration::from_nanos(16_666_667);
@@ -62,11 +69,32 @@ impl Bed {
 
     fn with_type(vgpu: &VgpuType) -> Self {
         let clock = FakeClock::new();
-        let scheduler = VblankScheduler::with_clock(Granularity::Exact, clock.clone());
+        let create = |parent: &VgpuParent| parent.create_device(vgpu, None).unwrap();
+        Self::build(clock.clone(), clock, create)
+    }
+
+    /// A medium one whose memory is of the test's making.
+    fn with_vram(vram: Vram) -> Self {
+        let clock = FakeClock::new();
+        Self::build(clock.clone(), clock, |parent| {
+            let instance = crate::fakes::create(parent, &[Refresh::HZ_60]);
+            let vgpu = VgpuType::find("medium").unwrap();
+            let reservation = Purse::new(VgpuBudget::UNLIMITED).reserve(vgpu.vram);
+            VgpuDevice::new(instance, vgpu, vram, reservation.unwrap(), None).unwrap()
+        })
+    }
+
+    /// One whose time is told by `time`, which `clock` steps.
+    fn build(
+        clock: Arc<FakeClock>,
+        time: Arc<dyn Clock>,
+        create: impl FnOnce(&VgpuParent) -> Arc<VgpuDevice>,
+    ) -> Self {
+        let scheduler = VblankScheduler::with_clock(Granularity::Exact, time);
         let waker = Arc::new(CountingWaker::default());
         let driver = scheduler.drive(waker.into()).unwrap();
         let parent = VgpuParent::new(scheduler);
-        let device = parent.create_device(vgpu, None).unwrap();
+        let device = create(&parent);
         Self {
             clock,
             parent,

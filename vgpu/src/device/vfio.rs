@@ -131,6 +131,10 @@ impl Device for VgpuDevice {
     fn restore(&self, saved: BorrowedFd<'_>) -> Result<(), Errno> {
         Ok(self.restore_state(saved)?)
     }
+
+    fn resume(&self) {
+        self.resume_events();
+    }
 }
 
 impl VgpuDevice {

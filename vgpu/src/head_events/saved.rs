@@ -23,6 +23,9 @@ pub(crate) struct SavedEvents {
     frame: u64,
     flip_waits: bool,
     cursor_waits: bool,
+    /// Left out while it is not so, as most of the time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    before_reset: bool,
     /// By event, as all below.
     occurred: [u64; HeadEvent::COUNT],
     acknowledged: [u64; HeadEvent::COUNT],
@@ -81,6 +84,7 @@ impl HeadEvents {
             frame: self.frame,
             flip_waits: self.waiting.flip,
             cursor_waits: self.waiting.cursor,
+            before_reset: self.waiting.before_reset,
             occurred: self.occurred,
             acknowledged: self.acknowledged,
             told_display: told(Listener::Display),
@@ -105,6 +109,7 @@ impl HeadEvents {
         self.waiting = Waiting {
             flip: saved.flip_waits,
             cursor: saved.cursor_waits,
+            before_reset: saved.before_reset,
         };
         self.occurred = saved.occurred;
         self.acknowledged = saved.acknowledged;

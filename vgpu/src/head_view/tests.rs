@@ -156,6 +156,26 @@ fn region_of_a_view_is_the_picture_of_its_latest_query() {
 }
 
 #[test]
+fn region_is_empty_once_a_query_found_nothing_shown() {
+    let bed = Bed::new();
+    let view = bed.view(1);
+    bed.show(4096);
+    bed.point(8192);
+    for plane in [PlaneType::PRIMARY, PlaneType::CURSOR] {
+        query(&view, plane).unwrap();
+    }
+    bed.words(0x960, [0; 4]);
+    bed.words(0x970, [0; 4]);
+    for (plane, region) in [(PlaneType::PRIMARY, PRIMARY), (PlaneType::CURSOR, CURSOR)] {
+        // What the latest query found stays until the next one.
+        assert_ne!(view.region_info(region).unwrap().size, 0);
+        assert!(query(&view, plane).unwrap().is_disabled());
+        assert_eq!(view.region_info(region).unwrap().size, 0);
+        assert_eq!(read(&view, region), Err(Errno::EINVAL));
+    }
+}
+
+#[test]
 fn region_that_begins_with_a_page_can_be_mapped_where_it_says() {
     let mut bed = Bed::new();
     bed.write(RegionIndex::BAR0, 2 * PAGE, &[5; 8]);

@@ -75,6 +75,7 @@ impl fmt::Display for SetPathReport {
         let path = match row.path {
             PathPolicy::Auto => "auto",
             PathPolicy::Relay => "relay",
+            PathPolicy::Other => "other",
         };
         let reason = printable(&row.reason);
         writeln!(f, "link {}: path {path}; {}: {reason}", row.id, row.state)

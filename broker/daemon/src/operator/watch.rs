@@ -105,6 +105,7 @@ impl fmt::Display for Line {
                 }
             }
             EventKind::Lagged { missed } => writeln!(f, "{missed} events were left out"),
+            EventKind::Other => writeln!(f, "an event of a later version"),
         }
     }
 }
@@ -117,6 +118,7 @@ pub(crate) fn state_name(state: irqbroker_protocol::VgpuState) -> &'static str {
         VgpuState::Running => "running",
         VgpuState::Stopped => "stopped",
         VgpuState::Destroyed => "destroyed",
+        VgpuState::Other => "other",
     }
 }
 

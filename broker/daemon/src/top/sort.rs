@@ -64,5 +64,6 @@ fn slowness(row: &Row) -> u8 {
         State::Relay => 2,
         State::Posted => 3,
         State::Bypass => 4,
+        State::Other => 5,
     }
 }

@@ -67,7 +67,7 @@ fn line(row: &Row) -> TableRow<'static> {
     let color = match row.link.state {
         State::Bypass | State::Posted => Color::Green,
         State::Relay => Color::Yellow,
-        State::Masked | State::Unmatched => Color::DarkGray,
+        State::Masked | State::Unmatched | State::Other => Color::DarkGray,
     };
     TableRow::new(cells(row)).style(Style::new().fg(color))
 }

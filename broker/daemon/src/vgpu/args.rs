@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use clap::builder::ArgPredicate;
 use irqbroker::vgpu::VgpuType;
 use irqbroker_vfio::abi::GfxTransport;
+use irqbroker_vfio_user::SocketMode;
 
 use crate::operator::ControlArgs;
 use crate::vgpu_host::HostedArgs;
@@ -58,6 +59,9 @@ pub(crate) struct ServeArgs {
     /// out, and is in a new folder of this user, whose name is printed
     #[arg(long, value_name = "PATH", required_unless_present = "test_card")]
     pub(crate) socket: Option<PathBuf>,
+    /// The permission bits of the socket files, in octal: whoever may write one has what it offers
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = socket_mode)]
+    pub(crate) socket_mode: SocketMode,
     /// Have each head show a moving test card, drawn by the device itself, for want of a guest
     #[arg(long)]
     pub(crate) test_card: bool,
@@ -195,4 +199,10 @@ fn vgpu_type(text: &str) -> Result<VgpuType, String> {
         let names: Vec<String> = VgpuType::ALL.map(|known| known.name.to_string()).to_vec();
         format!("the types are {}", names.join(", "))
     })
+}
+
+fn socket_mode(text: &str) -> Result<SocketMode, &'static str> {
+    let bits = u32::from_str_radix(text, 8).ok();
+    bits.and_then(SocketMode::new)
+        .ok_or("must be permission bits in octal, as 0660")
 }

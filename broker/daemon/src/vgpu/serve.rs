@@ -92,11 +92,14 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     let mut server = Server::bind(
         place.socket(),
         Arc::clone(&device) as _,
-        ServerOptions::default(),
+        ServerOptions {
+            socket_mode: args.socket_mode,
+            ..ServerOptions::default()
+        },
     )?;
     let views: anyhow::Result<Vec<_>> = heads
         .iter()
-        .map(|(head, socket)| Views::serve(&device, *head, socket))
+        .map(|(head, socket)| Views::serve(&device, *head, socket, args.socket_mode))
         .collect();
     let _views = views?;
     let vnc = vnc::start(&args.vnc, security, &device)?;

@@ -19,6 +19,7 @@ use irqbroker::vgpu::VgpuDevice;
 use irqbroker_vfio_user::Server;
 use irqbroker_vfio_user::ServerOptions;
 use irqbroker_vfio_user::ServerState;
+use irqbroker_vfio_user::SocketMode;
 use irqbroker_vfio_user::Wait;
 use rustix::event::EventfdFlags;
 use rustix::event::PollFd;
@@ -49,10 +50,11 @@ impl Views {
         device: &Arc<VgpuDevice>,
         head: HeadId,
         path: &Path,
+        mode: SocketMode,
     ) -> anyhow::Result<Self> {
         let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let cannot = || format!("cannot serve {}", path.display());
-        let listener = UnixListener::bind(path).with_context(cannot)?;
+        let listener = irqbroker_vfio_user::listen(path, mode).with_context(cannot)?;
         // Whatever fails from here on, the file goes with this.
         let mut views = Self {
             path: path.to_owned(),

@@ -76,6 +76,7 @@ impl Host {
             .arg0("irqbroker")
             .args(["vgpu", "serve", "--json", "--type", vgpu_type, "--socket"])
             .arg(&socket)
+            .arg(format!("--socket-mode={:04o}", record::socket_mode()))
             .args(vnc.map(|vnc| format!("--vnc={vnc}")))
             .args(HostedArgs::arguments(&record::file(run_dir, uuid), uuid))
             .stdin(Stdio::null())

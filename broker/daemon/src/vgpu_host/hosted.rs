@@ -151,7 +151,21 @@ mod tests {
 
     #[test]
     fn announce_of_a_server_that_nobody_hosts_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
         let small = VgpuType::find("small").unwrap();
-        HostedArgs::default().announce(&small, None).unwrap();
+        let vnc = (SocketAddr::from(([127, 0, 0, 1], 5901)), Some("7secret7"));
+        // The command line has a record only together with a UUID; neither alone is written.
+        let record = Some(record::file(folder.path(), Uuid::from_u128(7)));
+        for hosted in [
+            HostedArgs::default(),
+            HostedArgs { record, uuid: None },
+            HostedArgs {
+                record: None,
+                uuid: Some(Uuid::from_u128(7)),
+            },
+        ] {
+            hosted.announce(&small, Some(vnc)).unwrap();
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
+use rustix::fs::Mode;
 use serde::Deserialize;
 use serde::Serialize;
 use uuid::Uuid;
@@ -30,6 +31,9 @@ pub(super) struct Record {
 
 /// Bytes of a record that is read: one is a tenth of that.
 const RECORD_LIMIT: u64 = 4096;
+
+/// The most that is given of a vGPU's sockets: nobody has one by being on the same host.
+const SOCKET_MODE: u32 = 0o660;
 
 impl Record {
     /// Puts it into its file, whole or not at all.
@@ -128,8 +132,16 @@ pub(super) fn remove(run_dir: &Path, uuid: Uuid) {
     let _gone = fs::remove_file(file(run_dir, uuid));
 }
 
-/// Makes the run directory. Others may reach the sockets in it, whose names they must know, and whose
-/// permission bits are the daemon's umask's.
+/// The permission bits of a vGPU's sockets: its daemon's user's, and the group's as far as the umask leaves it
+/// any. For the spawner, which has one thread: the umask is the process's, and away for a moment.
+pub(super) fn socket_mode() -> u32 {
+    let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    rustix::process::umask(umask);
+    SOCKET_MODE & !umask.bits()
+}
+
+/// Makes the run directory. Others may reach the sockets in it, whose names they must know, if
+/// [their bits](socket_mode) let them.
 pub(super) fn make_run_dir(run_dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()

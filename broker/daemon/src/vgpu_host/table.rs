@@ -106,9 +106,7 @@ impl Table {
         let news = (row.uuid.clone(), row.state);
         let before = match row.state {
             VgpuState::Destroyed => self.rows.remove(&uuid),
-            VgpuState::Starting | VgpuState::Running | VgpuState::Stopped => {
-                self.rows.insert(uuid, row)
-            }
+            _ => self.rows.insert(uuid, row),
         };
         let was = before.map(|row| row.state);
         (was != Some(news.1)).then_some(news)

@@ -53,6 +53,7 @@ mod vgpu_card;
 mod vgpu_clients;
 mod vgpu_crowd;
 mod vgpu_life;
+mod vgpu_sockets;
 mod viewer;
 mod vmm;
 mod vnc;
@@ -88,6 +89,7 @@ fn main() -> ExitCode {
         vgpu_clients::stories(),
         vgpu_crowd::stories(),
         vgpu_life::stories(),
+        vgpu_sockets::stories(),
         vnc::stories(),
         operator::stories(),
         operator_input::stories(),

@@ -82,13 +82,23 @@ impl Serving {
         name: &str,
         options: &[&str],
     ) -> anyhow::Result<Self> {
+        Self::start_as(vgpu_type, name, options, |command| command)
+    }
+
+    /// The same by a command that `make` makes of it.
+    pub(crate) fn start_as(
+        vgpu_type: &str,
+        name: &str,
+        options: &[&str],
+        make: impl FnOnce(Command) -> Command,
+    ) -> anyhow::Result<Self> {
         let socket = fresh_path(name)?;
         let mut command: Command = irqbroker();
         command.args([
             "vgpu", "serve", "--json", "--type", vgpu_type, "--socket", &socket,
         ]);
         command.args(options);
-        let serving = Self::launch(command)?;
+        let serving = Self::launch(make(command))?;
         ensure!(serving.told["type"] == vgpu_type, "{}", serving.told);
         ensure!(serving.socket == socket, "{}", serving.told);
         Ok(serving)

@@ -12,14 +12,22 @@ use std::path::Path;
 use anyhow::Context;
 use anyhow::ensure;
 use irqbroker_vfio::abi::Device;
+use irqbroker_vfio::abi::IrqIndex;
+use irqbroker_vfio::abi::IrqSet;
 use irqbroker_vfio::abi::RegionIndex;
 use irqbroker_vfio_user::Client;
+use irqbroker_vgpu::HeadEvent;
+use irqbroker_vgpu::HeadId;
 use libtest_mimic::Trial;
 use rustix::event::EventfdFlags;
+use rustix::event::PollFd;
+use rustix::event::PollFlags;
+use rustix::event::Timespec;
 use rustix::net::SendAncillaryBuffer;
 use rustix::net::SendAncillaryMessage;
 use rustix::net::SendFlags;
 
+use crate::daemon::PATIENCE;
 use crate::need::Need;
 use crate::need::story;
 use crate::peer::patient;
@@ -39,11 +47,51 @@ const MSIX: u32 = 2;
 const MOST: usize = 253;
 
 pub(crate) fn stories() -> Vec<Trial> {
-    vec![story(
-        "vgpu_serve_keeps_no_fd_of_clients_that_misbehave",
-        Need::Nothing,
-        no_fd_left,
-    )]
+    vec![
+        story(
+            "vgpu_serve_keeps_no_fd_of_clients_that_misbehave",
+            Need::Nothing,
+            no_fd_left,
+        ),
+        story(
+            "vgpu_serve_of_a_vgpu_that_was_saved_goes_on_after_a_reset_and_for_the_next_client",
+            Need::Nothing,
+            saved,
+        ),
+    ]
+}
+
+fn saved() -> anyhow::Result<()> {
+    let serving = Serving::start("small", "saved.sock")?;
+    let socket = Path::new(&serving.socket);
+    let client = Client::connect(socket, patient())?;
+    client.save()?;
+    let vblank = bind_vblank(&client)?;
+    client.reset()?;
+    wait(&vblank).context("after a reset")?;
+    client.save()?;
+    drop(client);
+    let next = Client::connect(socket, patient())?;
+    wait(&bind_vblank(&next)?).context("for the next client")
+}
+
+fn bind_vblank(client: &Client) -> anyhow::Result<OwnedFd> {
+    let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
+    let fds = [Some(event.as_fd())];
+    let display = IrqIndex(IrqIndex::PCI_NUM);
+    let vblank = HeadEvent::Vblank.sub_index(HeadId(0));
+    client.set_irqs(&IrqSet::bind(display, vblank, &fds))?;
+    Ok(event)
+}
+
+fn wait(event: &OwnedFd) -> anyhow::Result<()> {
+    let mut fds = [PollFd::new(event, PollFlags::IN)];
+    let limit = Timespec::try_from(PATIENCE)?;
+    ensure!(
+        rustix::event::poll(&mut fds, Some(&limit))? == 1,
+        "no vblank"
+    );
+    Ok(())
 }
 
 /// What a client sends, after a version or instead of one, before it is gone.

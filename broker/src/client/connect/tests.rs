@@ -15,7 +15,7 @@ use rustix::net::SocketType;
 use crate::client::ClientOptions;
 
 /// A client that has connected to a daemon of the test's own and asked, and that daemon's end.
-fn asked() -> (ControlClient, Connection) {
+pub(in crate::client) fn asked() -> (ControlClient, Connection) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("control.sock");
     let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
@@ -32,7 +32,7 @@ fn asked() -> (ControlClient, Connection) {
 }
 
 /// Waits until the client has something to do.
-fn wait(client: &ControlClient) {
+pub(in crate::client) fn wait(client: &ControlClient) {
     let mut fds = [PollFd::from_borrowed_fd(client.poll_fd(), PollFlags::IN)];
     rustix::event::poll(&mut fds, None).unwrap();
 }

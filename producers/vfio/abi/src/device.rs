@@ -91,7 +91,7 @@ pub trait Device: Debug + Send + Sync {
     /// EINVAL beyond the region or for an index it does not have.
     fn region_write(&self, index: RegionIndex, offset: u64, data: &[u8]) -> Result<usize, Errno>;
 
-    /// Resets it.
+    /// Resets it. One that was [saved](Self::save) runs again, as migration ends with a reset in VFIO.
     ///
     /// # Errors
     ///
@@ -141,7 +141,8 @@ pub trait Device: Debug + Send + Sync {
     }
 
     /// Stops it and hands out all it is, as a sealed memfd: to be restored in another process, or in
-    /// this one if the move comes to nothing. Not of VFIO, whose migration is a stream.
+    /// this one if the move comes to nothing. Until then it stays stopped, unless it is
+    /// [reset](Self::reset) or [resumed](Self::resume). Not of VFIO, whose migration is a stream.
     ///
     /// # Errors
     ///
@@ -160,4 +161,8 @@ pub trait Device: Debug + Send + Sync {
         let _ = saved;
         Err(UNSUPPORTED_REQUEST)
     }
+
+    /// Goes on as it is after a [`save`](Self::save), because whoever saved it is gone. One that runs is
+    /// left alone, and so is one that is not of this process: where it is served, that is seen there.
+    fn resume(&self) {}
 }

@@ -49,6 +49,8 @@ pub(crate) struct Dispatch {
     agreed: Option<Agreed>,
     dma: DmaTable,
     irqs: IrqBindings,
+    /// Whether the device is stopped because this client has saved it.
+    saved: bool,
 }
 
 impl Dispatch {
@@ -65,6 +67,7 @@ impl Dispatch {
             agreed: None,
             dma: DmaTable::new(limits.max_dma_maps),
             irqs: IrqBindings::default(),
+            saved: false,
         }
     }
 
@@ -137,7 +140,11 @@ impl Dispatch {
             Command::DEVICE_GET_REGION_INFO => self.region_info(agreed, payload, reply),
             Command::DEVICE_GET_IRQ_INFO => self.irq_info(payload, reply),
             Command::DEVICE_SET_IRQS => self.irqs.set(&*self.device, payload, fds),
-            Command::DEVICE_RESET if payload.is_empty() => self.device.reset(),
+            Command::DEVICE_RESET if payload.is_empty() => {
+                self.device.reset()?;
+                self.saved = false;
+                Ok(())
+            }
             Command::DEVICE_RESET => Err(Errno::EINVAL),
             Command::QUERY_GFX_PLANE if agreed.gfx == Extension::Agreed => {
                 self.query_gfx_plane(payload, reply)
@@ -146,10 +153,14 @@ impl Dispatch {
                 self.gfx_dmabuf(payload, reply)
             }
             Command::SAVE_DEVICE if agreed.save == Extension::Agreed => {
-                saved_device::save(&*self.device, payload, reply)
+                saved_device::save(&*self.device, payload, reply)?;
+                self.saved = true;
+                Ok(())
             }
             Command::RESTORE_DEVICE if agreed.save == Extension::Agreed => {
-                saved_device::restore(&*self.device, payload, fds)
+                saved_device::restore(&*self.device, payload, fds)?;
+                self.saved = false;
+                Ok(())
             }
             _ => Err(Errno::EOPNOTSUPP),
         }
@@ -327,6 +338,10 @@ impl Dispatch {
 impl Drop for Dispatch {
     fn drop(&mut self) {
         self.irqs.release(&*self.device);
+        if self.saved {
+            // Nobody is left who could restore it, and the next client is to find one that works.
+            self.device.resume();
+        }
         let dma_space = self.dma_space.as_deref();
         self.dma.unmap_all(|region| {
             if let Some(dma_space) = dma_space {

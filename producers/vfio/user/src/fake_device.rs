@@ -66,6 +66,8 @@ struct State {
     bar2: [u8; BAR2_SIZE],
     irqs: FakeIrqs,
     resets: usize,
+    /// Saved, and not restored, reset or resumed since.
+    stopped: bool,
 }
 
 impl FakeDevice {
@@ -92,6 +94,7 @@ impl FakeDevice {
                 bar2: [0; BAR2_SIZE],
                 irqs: FakeIrqs::default(),
                 resets: 0,
+                stopped: false,
             }),
         })
     }
@@ -124,6 +127,11 @@ impl FakeDevice {
     /// How often it was reset.
     pub fn resets(&self) -> usize {
         self.state().resets
+    }
+
+    /// Whether it was saved, and not restored, reset or resumed since.
+    pub fn is_stopped(&self) -> bool {
+        self.state().stopped
     }
 
     fn plain(index: RegionIndex, size: usize) -> RegionInfo {
@@ -259,7 +267,9 @@ impl Device for FakeDevice {
     }
 
     fn reset(&self) -> Result<(), Errno> {
-        self.state().resets += 1;
+        let mut state = self.state();
+        state.resets += 1;
+        state.stopped = false;
         Ok(())
     }
 
@@ -312,6 +322,7 @@ impl Device for FakeDevice {
         rustix::io::pwrite(&file, state.bytes(RegionIndex::BAR2, 0, BAR2_SIZE)?, 0)?;
         let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW;
         rustix::fs::fcntl_add_seals(&file, seals)?;
+        state.stopped = true;
         Ok(file)
     }
 
@@ -324,6 +335,11 @@ impl Device for FakeDevice {
         state
             .bytes(RegionIndex::BAR2, 0, BAR2_SIZE)?
             .copy_from_slice(&bytes);
+        state.stopped = false;
         Ok(())
+    }
+
+    fn resume(&self) {
+        self.state().stopped = false;
     }
 }

@@ -26,6 +26,8 @@ use crate::dma::DmaSpace;
 use crate::error::ServeError;
 use crate::error::ServiceError;
 use crate::limits::Limits;
+use crate::listener;
+use crate::listener::SocketMode;
 use crate::session::Session;
 
 const LISTENER: u64 = 0;
@@ -54,6 +56,8 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Who is told of the memory that a client lends; without one its files are closed.
     pub dma_space: Option<Arc<dyn DmaSpace>>,
+    /// Who may connect, where the socket file is made here.
+    pub socket_mode: SocketMode,
 }
 
 /// Who is at the other end.
@@ -80,8 +84,8 @@ pub struct Serviced {
 ///
 /// A second client is accepted and closed at once, unless the first has kept silent for longer than
 /// [`Limits::opening`]: that one makes room. When a client is gone, however it went, its eventfds
-/// are unbound and its memory is unmapped; the device is left as it is otherwise, and the next
-/// client may come.
+/// are unbound, its memory is unmapped, and the device runs again if it had saved it; it is left as it is
+/// otherwise, and the next client may come.
 #[derive(Debug)]
 pub struct Server {
     device: Arc<dyn Device>,
@@ -101,7 +105,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `device` on a socket file that is made here, and removed when the server is dropped.
+    /// Serves `device` on a socket file that is made here, of [`ServerOptions::socket_mode`], and removed
+    /// when the server is dropped.
     ///
     /// # Errors
     ///
@@ -111,8 +116,9 @@ impl Server {
         device: Arc<dyn Device>,
         options: ServerOptions,
     ) -> Result<Self, ServeError> {
+        let mode = options.socket_mode;
         let mut server = Self::new(device, options)?;
-        let listener = UnixListener::bind(path).map_err(|source| ServeError::Bind {
+        let listener = listener::listen(path, mode).map_err(|source| ServeError::Bind {
             path: path.to_owned(),
             source,
         })?;

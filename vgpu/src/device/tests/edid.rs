@@ -205,10 +205,65 @@ fn edid_of_the_embedder_outlives_the_guests_reset_and_ends_with_the_devices() {
 fn monitor_plugged_in_over_half_an_edid_brings_the_first_one() {
     let bed = Bed::new();
     let first = bed.device.edid(HEAD);
+    let size = bed.edid_head().edid_size;
     bed.link(LinkState::DOWN).unwrap();
+    bed.edid_word(SIZE, 256).unwrap();
     bed.device.region_write(EDID, BLOB, &[0; 128]).unwrap();
+    assert_eq!(bed.device.edid(HEAD), None);
     bed.device.set_monitor(HEAD, Monitor::Plugged).unwrap();
+    assert_eq!(bed.device.edid(HEAD), first);
+    assert_eq!(bed.edid_head().edid_size, size);
     assert_eq!(bed.guest_edid(), first);
+}
+
+#[test]
+fn edid_of_the_embedder_plugs_the_monitor_in() {
+    let bed = Bed::new();
+    bed.device.set_monitor(HEAD, Monitor::Unplugged).unwrap();
+    let other = monitor_of(800, 480);
+    bed.device.set_edid(HEAD, &other).unwrap();
+    assert_eq!(bed.device.monitor(HEAD), Some(Monitor::Plugged));
+    assert_eq!(bed.edid_head().link_state, LinkState::UP);
+    assert_eq!(bed.guest_edid(), Some(other));
+}
+
+#[test]
+fn edid_leaves_nothing_of_a_longer_one_behind_it() {
+    let bed = Bed::of("uhd");
+    assert_eq!(bed.edid_head().edid_size, 256);
+    bed.device.set_edid(HEAD, &monitor_of(800, 480)).unwrap();
+    assert_eq!(bed.edid_head().edid_size, 128);
+    let mut behind = [1; 1024 - 128];
+    bed.device
+        .region_read(EDID, BLOB + 128, &mut behind)
+        .unwrap();
+    assert_eq!(behind, [0; 1024 - 128]);
+}
+
+#[test]
+fn reset_that_changes_a_monitor_is_a_hotplug_and_any_other_is_none() {
+    let mut bed = Bed::new();
+    let hotplug = bed.listen(HeadEvent::Hotplug);
+    let after_reset = |bed: &mut Bed| {
+        count(&hotplug);
+        bed.device.reset().unwrap();
+        bed.frame();
+        count(&hotplug)
+    };
+    assert_eq!(after_reset(&mut bed), 0);
+    bed.device.set_edid(HEAD, &monitor_of(800, 480)).unwrap();
+    assert_eq!(after_reset(&mut bed), 1);
+    bed.device.set_monitor(HEAD, Monitor::Unplugged).unwrap();
+    assert_eq!(after_reset(&mut bed), 1);
+    assert_eq!(after_reset(&mut bed), 0);
+}
+
+#[test]
+fn monitors_of_a_device_have_serial_numbers_of_their_own() {
+    let bed = Bed::of("dual");
+    let serial = |head| bed.device.edid(HeadId(head)).unwrap().serial();
+    assert_ne!(serial(0), serial(1));
+    assert_eq!(serial(0) & 0xff_ffff, serial(1) & 0xff_ffff);
 }
 
 #[test]

@@ -160,6 +160,31 @@ fn reset_keeps_bindings_and_tells_them_that_the_picture_is_gone() {
 }
 
 #[test]
+fn guest_that_was_reset_is_told_of_no_flip_from_before() {
+    let mut bed = Bed::new();
+    bed.set_mode();
+    bed.frame();
+    let (flip, vector) = (bed.listen(HeadEvent::Flip), new_event());
+    bed.commit(800);
+    bed.device.reset().unwrap();
+    // The next driver is there before the vblank.
+    bed.bind(IrqIndex::MSIX, 1, &vector);
+    bed.write32(0x900, 2);
+    bed.frame();
+    assert_eq!((count(&flip), count(&vector)), (1, 0));
+    assert_eq!(bed.read32(0x904) & 2, 0);
+    // Its own it is told of, also within the frame of a reset.
+    bed.set_mode();
+    bed.frame();
+    assert_eq!((count(&flip), count(&vector)), (1, 1));
+    bed.device.reset().unwrap();
+    bed.write32(0x900, 2);
+    bed.set_mode();
+    bed.frame();
+    assert_eq!((count(&flip), count(&vector)), (1, 1));
+}
+
+#[test]
 fn identity_is_read_with_any_width() {
     let bed = Bed::new();
     assert_eq!(config(&bed, 0), [0x34, 0x12, 0x11, 0x11]);

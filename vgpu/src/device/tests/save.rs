@@ -25,7 +25,7 @@ pub(super) fn visible(bed: &Bed) -> (Vec<u8>, Option<crate::scanout::Scanout>, O
 }
 
 /// One with a picture, a cursor, and a guest that listens.
-fn busy() -> Bed {
+pub(super) fn busy() -> Bed {
     let mut bed = Bed::new();
     bed.set_mode();
     bed.commit(800);
@@ -353,7 +353,7 @@ fn state_of_version_1_is_still_read_and_written_as_it_was() {
     assert_eq!(crate::saved::SAVED_VERSION, 1);
     assert_eq!(serde_json::to_string(&state).unwrap(), text);
     let to = Bed::new();
-    let vram = crate::vram::Vram::new(16 << 20).unwrap();
+    let vram = Vram::new(16 << 20).unwrap();
     let file = crate::saved::write(text.as_bytes(), &vram).unwrap();
     to.device.restore_state(file.as_fd()).unwrap();
     assert_eq!(to.device.scanout(HEAD).unwrap().offset, 800 * 5120);

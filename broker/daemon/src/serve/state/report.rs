@@ -229,10 +229,12 @@ fn answer_of_producer(link: &mut Link, outcome: Outcome) {
 fn may_be_said(state: DeliveryState) -> Result<(), WireError> {
     match state {
         DeliveryState::Relay | DeliveryState::Bypass | DeliveryState::Posted => Ok(()),
-        DeliveryState::Unmatched | DeliveryState::Masked => Err(WireError::new(
-            ErrorCode::InvalidField,
-            format!("a process delivers by bypass, relay or posted, not {state}"),
-        )),
+        DeliveryState::Unmatched | DeliveryState::Masked | DeliveryState::Other => {
+            Err(WireError::new(
+                ErrorCode::InvalidField,
+                format!("a process delivers by bypass, relay or posted, not {state}"),
+            ))
+        }
     }
 }
 

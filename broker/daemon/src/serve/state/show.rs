@@ -163,6 +163,6 @@ impl State {
 pub(crate) fn message(route: Route) -> Option<Message> {
     match route {
         Route::Msi { address, data, .. } => Some(Message { address, data }),
-        Route::Pin { .. } => None,
+        Route::Pin { .. } | Route::Other => None,
     }
 }

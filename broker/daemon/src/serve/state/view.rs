@@ -91,6 +91,8 @@ impl State {
                 DeliveryState::Relay => &mut counts.relay,
                 DeliveryState::Bypass => &mut counts.bypass,
                 DeliveryState::Posted => &mut counts.posted,
+                // Nothing is shown as that: only clients meet it.
+                DeliveryState::Other => continue,
             } += 1;
         }
         totals

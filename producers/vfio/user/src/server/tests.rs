@@ -18,6 +18,7 @@ use crate::testing::CountedFiles;
 use crate::testing::Peer;
 use crate::testing::device;
 use crate::testing::message;
+use crate::testing::version;
 
 use super::*;
 use rig::Rig;
@@ -72,6 +73,38 @@ fn second_client_is_turned_away_and_the_first_is_none_the_worse() {
     assert_eq!(rig.server.state(), ServerState::Connected);
     rig.ask(&mut first, Command::DEVICE_RESET, &[], &[]);
     assert_eq!(rig.device.resets(), 1);
+}
+
+#[test]
+fn socket_of_a_server_is_its_owners_unless_others_are_asked_for() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::new();
+    let shared = rig.path.with_extension("shared");
+    let options = ServerOptions {
+        socket_mode: SocketMode::new(0o660).expect("bits"),
+        ..ServerOptions::default()
+    };
+    let _server = Server::bind(&shared, device() as _, options).expect("a server");
+    for (path, bits) in [(&rig.path, 0o600), (&shared, 0o660)] {
+        let file = std::fs::metadata(path).expect("a socket");
+        assert_eq!(file.permissions().mode() & 0o777, bits);
+    }
+}
+
+#[test]
+fn device_that_was_saved_runs_for_the_client_after_the_one_that_is_gone() {
+    let mut rig = Rig::new();
+    let mut peer = rig.connect();
+    let saves = r#"{"capabilities":{"max_msg_fds":8,"irqbroker":{"save":1}}}"#;
+    rig.ask(&mut peer, Command::VERSION, &version(saves), &[]);
+    let saved = rig.ask(&mut peer, Command::SAVE_DEVICE, &[], &[]);
+    assert_eq!((saved.outcome(), rig.device.is_stopped()), (Ok(()), true));
+
+    drop(peer);
+    let _next = rig.open();
+
+    assert!(!rig.device.is_stopped());
+    assert_eq!(rig.device.resets(), 0, "it goes on as it was");
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl Rig {
         let options = ServerOptions {
             limits,
             dma_space: Some(Arc::clone(&space) as _),
+            socket_mode: SocketMode::OWNER,
         };
         let server = Server::bind(&path, Arc::clone(&device) as _, options).expect("a server");
         Self {

@@ -1,4 +1,4 @@
-//! Requests to save and to restore that no client should send.
+//! Requests to save and to restore: those no client should send, and what is left of the others.
 
 use std::os::fd::OwnedFd;
 
@@ -61,4 +61,38 @@ fn saving_is_unknown_to_a_client_that_did_not_ask_for_it() {
         let reply = ask(&mut session, command, &[], Vec::new());
         assert_eq!(reply.outcome(), Err(Errno::EOPNOTSUPP));
     }
+}
+
+#[test]
+fn device_that_was_saved_runs_again_once_its_client_is_gone() {
+    let device = device();
+    let mut session = open_session(&device);
+    let saved = ask(&mut session, Command::SAVE_DEVICE, &[], Vec::new());
+    assert_eq!(saved.outcome(), Ok(()));
+    assert!(device.is_stopped(), "it may still be restored");
+
+    drop(session);
+
+    assert!(!device.is_stopped());
+}
+
+#[test]
+fn device_that_its_owner_has_saved_stays_stopped_when_a_client_goes() {
+    let device = device();
+    let mut session = open_session(&device);
+    // The client's own saves are over.
+    for command in [Command::RESTORE_DEVICE, Command::DEVICE_RESET] {
+        let mut saved = ask(&mut session, Command::SAVE_DEVICE, &[], Vec::new());
+        let fds = match command {
+            Command::RESTORE_DEVICE => vec![saved.fds.remove(0)],
+            _ => Vec::new(),
+        };
+        let over = ask(&mut session, command, &[], fds);
+        assert_eq!((over.outcome(), device.is_stopped()), (Ok(()), false));
+    }
+    device.save().expect("a file");
+
+    drop(session);
+
+    assert!(device.is_stopped());
 }
