@@ -5,9 +5,9 @@ use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
 
-use anyhow::Context;
 use serde::Serialize;
 
+use crate::failure;
 use crate::progress::Progress;
 
 /// The form of a report.
@@ -61,7 +61,10 @@ impl Output {
         match self.write(report, &mut io::stdout().lock()) {
             Ok(()) => Ok(Reader::There),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-            Err(error) => Err(error).context("cannot write to stdout"),
+            Err(error) => {
+                let error = anyhow::Error::new(error).context("cannot write to stdout");
+                Err(failure::with_causes(error))
+            }
         }
     }
 

@@ -86,7 +86,7 @@ pub(crate) struct VncArgs {
         requires = "address"
     )]
     pub(crate) head: u8,
-    /// Take the password from the first line of a file: 1 to 8 bytes
+    /// Take the password from the first line of a regular file: 1 to 8 bytes
     #[arg(long = "vnc-password-file", value_name = "FILE", requires = "address")]
     pub(crate) password_file: Option<PathBuf>,
     /// Ask for no password; only on a loopback address

@@ -1,7 +1,6 @@
 //! One vGPU on a vfio-user socket: no daemon, one process, one client at a time.
 
 use std::fmt;
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +8,9 @@ use std::time::Instant;
 
 use anyhow::Context;
 use irqbroker::vgpu::Granularity;
-use irqbroker::vgpu::HeadId;
 use irqbroker::vgpu::VblankScheduler;
 use irqbroker::vgpu::VgpuDevice;
 use irqbroker::vgpu::VgpuParent;
-use irqbroker_display::Display;
 use irqbroker_vfio_user::Server;
 use irqbroker_vfio_user::ServerOptions;
 use irqbroker_vfio_user::ServerState;
@@ -24,14 +21,14 @@ use rustix::event::PollFlags;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use serde::Serialize;
-use signal_hook::consts::SIGINT;
-use signal_hook::consts::SIGTERM;
-use signal_hook::low_level::pipe;
 
 use super::args::ServeArgs;
+use super::card;
+use super::card::Came;
 use super::ending::Ending;
 use super::ending::Usage;
 use super::place::Place;
+use super::signals;
 use super::sockets;
 use super::views::Views;
 use super::vnc;
@@ -48,8 +45,6 @@ const PAUSE: Timespec = Timespec {
 const WARN_AGAIN: Duration = Duration::from_secs(1);
 /// How many times a client is served that may be gone: more than its socket holds of what it left.
 const LAST_WORDS: usize = 16;
-/// How long a test card is waited for: hundreds of frames.
-const CARD_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is told once the sockets are there.
 #[derive(Debug, Serialize)]
@@ -63,7 +58,7 @@ struct Serving {
     vnc: Option<Vnc>,
 }
 
-/// Serves until SIGTERM or SIGINT, and leaves no socket behind.
+/// Serves until SIGTERM, SIGINT or SIGHUP, and leaves no socket behind.
 ///
 /// # Errors
 ///
@@ -78,8 +73,10 @@ pub(super) fn run(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
 
 fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     args.hosted.leave_session()?;
+    // While a signal still ends this process, however long a file system takes.
+    let security = vnc::security(&args.vnc)?;
     // Before there is anything to be put away.
-    let end = end_signals().context("cannot wait for signals")?;
+    let end = signals::end().context("cannot wait for signals")?;
     let parent = VgpuParent::new(VblankScheduler::new(Granularity::Exact));
     let device = parent.create_device(&args.vgpu_type, None)?;
     let place = Place::of(args.socket.as_deref())?;
@@ -105,7 +102,7 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         .map(|(head, socket)| Views::serve(&device, *head, socket, args.socket_mode))
         .collect();
     let _views = views?;
-    let vnc = vnc::start(&args.vnc, &device)?;
+    let vnc = vnc::start(&args.vnc, security, &device)?;
     let cards: Result<Vec<_>, _> = heads
         .iter()
         .filter(|_| args.test_card)
@@ -114,9 +111,11 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
     let _cards = cards?;
     let _vblanks = parent.scheduler().spawn()?;
     if args.test_card {
-        heads
-            .iter()
-            .try_for_each(|(head, _)| wait_for_card(&device, *head))?;
+        for (head, _) in &heads {
+            if card::wait(&device, *head, &end)? == Came::End {
+                return Ok(());
+            }
+        }
     }
     let told = vnc.as_ref().map(Vnc::told);
     args.hosted.announce(&args.vgpu_type, told)?;
@@ -131,31 +130,6 @@ fn serve(args: &ServeArgs, output: &Output) -> anyhow::Result<()> {
         vnc,
     })?;
     serve_guest(&mut server, &device, ends, &end)
-}
-
-/// Something that is readable once a signal has told this process to end.
-fn end_signals() -> io::Result<UnixStream> {
-    let (end, to_end) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
-        pipe::register(signal, to_end.try_clone()?)?;
-    }
-    Ok(end)
-}
-
-/// Returns when a head shows its card: who looks then finds it, in its size.
-fn wait_for_card(device: &Arc<VgpuDevice>, head: HeadId) -> anyhow::Result<()> {
-    let view = device.head_view(head)?;
-    let mut display = Display::open(Arc::new(view), head.0.into())?;
-    let deadline = Instant::now() + CARD_LIMIT;
-    while display.frame().is_none() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            tracing::warn!(%head, "the test card is late");
-            break;
-        }
-        display.service(irqbroker::Wait::For(left))?;
-    }
-    Ok(())
 }
 
 /// Serves the guest's VMM until `end` is readable, or until it has been asked to end and does. The thread

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use anyhow::bail;
 use irqbroker::Wait;
 use irqbroker::vgpu::HeadId;
 use irqbroker::vgpu::VgpuDevice;
@@ -21,6 +22,8 @@ use irqbroker_display::Resize;
 use irqbroker_display::Security;
 use irqbroker_display::VncOptions;
 use irqbroker_display::VncServer;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 use super::args::VncArgs;
@@ -52,12 +55,15 @@ impl Vnc {
 ///
 /// # Errors
 ///
-/// The password is none, or the address cannot be listened on.
-pub(super) fn start(args: &VncArgs, device: &Arc<VgpuDevice>) -> anyhow::Result<Option<Vnc>> {
-    let Some(address) = args.address else {
+/// The address cannot be listened on.
+pub(super) fn start(
+    args: &VncArgs,
+    security: Option<(Security, Option<String>)>,
+    device: &Arc<VgpuDevice>,
+) -> anyhow::Result<Option<Vnc>> {
+    let (Some(address), Some((security, password))) = (args.address, security) else {
         return Ok(None);
     };
-    let (security, password) = security(args)?;
     let view = device.head_view(HeadId(args.head))?;
     let (view, resize) = match args.resize {
         false => (view, Resize::Refused),
@@ -98,25 +104,38 @@ fn serve(mut server: VncServer) {
     }
 }
 
-/// What viewers have to know, and the text of a password that was made here.
-fn security(args: &VncArgs) -> anyhow::Result<(Security, Option<String>)> {
+/// What viewers have to know if there are to be any, and the text of a password that was made here.
+///
+/// # Errors
+///
+/// The password is none, or cannot be read or made.
+pub(super) fn security(args: &VncArgs) -> anyhow::Result<Option<(Security, Option<String>)>> {
+    if args.address.is_none() {
+        return Ok(None);
+    }
     if args.no_password {
-        return Ok((Security::None, None));
+        return Ok(Some((Security::None, None)));
     }
     if let Some(file) = &args.password_file {
-        return Ok((Security::Password(read_password(file)?), None));
+        return Ok(Some((Security::Password(read_password(file)?), None)));
     }
     let (password, text) = Password::generate().context("the kernel has no random bytes")?;
-    Ok((Security::Password(password), Some(text)))
+    Ok(Some((Security::Password(password), Some(text))))
 }
 
 fn read_password(file: &Path) -> anyhow::Result<Password> {
     let cannot = || format!("cannot read {}", file.display());
+    // A pipe that nobody writes to would have this wait.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(file, flags, Mode::empty()).with_context(cannot)?;
+    let opened = File::from(opened);
+    if !opened.metadata().with_context(cannot)?.is_file() {
+        bail!("{} is no regular file", file.display());
+    }
     let mut bytes = Vec::new();
-    // Not to its end: it may have none.
-    File::open(file)
-        .and_then(|file| file.take(PASSWORD_FILE).read_to_end(&mut bytes))
-        .with_context(cannot)?;
+    // A password is all that is looked at.
+    let mut opened = opened.take(PASSWORD_FILE);
+    opened.read_to_end(&mut bytes).with_context(cannot)?;
     let line = bytes.split(|&byte| byte == b'\n').next();
     let line = std::str::from_utf8(line.unwrap_or_default())
         .with_context(|| format!("the first line of {} is no text", file.display()))?;

@@ -98,18 +98,27 @@ impl Serving {
             "vgpu", "serve", "--json", "--type", vgpu_type, "--socket", &socket,
         ]);
         command.args(options);
-        let mut process = make(command).stdout(Stdio::piped()).spawn()?;
+        let serving = Self::launch(make(command))?;
+        ensure!(serving.told["type"] == vgpu_type, "{}", serving.told);
+        ensure!(serving.socket == socket, "{}", serving.told);
+        Ok(serving)
+    }
+
+    /// Runs a command that serves, and reports as JSON.
+    pub(crate) fn launch(mut command: Command) -> anyhow::Result<Self> {
+        let mut process = command.stdout(Stdio::piped()).spawn()?;
         let stdout = process.stdout.take().context("no stdout")?;
         let mut serving = Self {
             process,
-            socket,
+            socket: String::new(),
             told: Value::Null,
         };
         // It tells of itself once the socket is there.
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let told: Value = serde_json::from_str(&line).with_context(|| format!("told: {line}"))?;
-        ensure!(told["type"] == vgpu_type, "{told}");
+        let socket = told["socket"].as_str().context("no socket")?;
+        serving.socket = socket.to_owned();
         serving.told = told;
         Ok(serving)
     }

@@ -36,7 +36,7 @@ pub(super) enum Ended {
     Compressor(io::Error),
     /// It was too slow.
     Stalled,
-    /// It was in its handshake, and others came.
+    /// It was in its handshake or had asked for nothing, and others came.
     Crowded,
 }
 
@@ -76,6 +76,8 @@ pub(super) struct Client {
     /// How much of it is sent.
     sent: usize,
     connected: Instant,
+    /// When its handshake was over.
+    pub(super) let_in: Option<Instant>,
     /// Since when it has taken nothing though there is something.
     blocked: Option<Instant>,
     /// What its socket is waited for.
@@ -91,6 +93,7 @@ impl Client {
             out,
             sent: 0,
             connected: Instant::now(),
+            let_in: None,
             blocked: None,
             interest: EventFlags::IN | EventFlags::OUT,
         }
@@ -123,6 +126,18 @@ impl Client {
     /// Sends what there is to be sent and as much as the socket takes, and says in
     /// [`interest`](Self::interest) whether there is more.
     pub(super) fn send(&mut self, screen: &Screen) -> Result<(), Ended> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        self.send_through(screen, |socket, bytes| {
+            rustix::net::send(socket, bytes, flags)
+        })
+    }
+
+    /// The same with what the socket takes as `take` has it.
+    fn send_through(
+        &mut self,
+        screen: &Screen,
+        mut take: impl FnMut(&TcpStream, &[u8]) -> Result<usize, Errno>,
+    ) -> Result<(), Ended> {
         let mut budget = SEND_MAX;
         self.interest = EventFlags::IN | EventFlags::OUT;
         while budget > 0 {
@@ -138,8 +153,7 @@ impl Client {
                     break;
                 }
             }
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match rustix::net::send(&self.socket, &self.out[self.sent..], flags) {
+            match take(&self.socket, &self.out[self.sent..]) {
                 Ok(count) => {
                     self.sent += count;
                     budget = budget.saturating_sub(count);
@@ -174,3 +188,6 @@ impl AsFd for Client {
         self.socket.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

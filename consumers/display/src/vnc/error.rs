@@ -112,7 +112,7 @@ pub enum ProtocolError {
     /// There were too many wrong passwords just now, whoever sent them.
     #[error("too many wrong passwords, none is looked at for now")]
     LockedOut,
-    /// As many look as may, and none of them is in its handshake.
+    /// As many look as may, and each of them has asked for what it is shown.
     #[error("as many viewers look as may")]
     Full,
     /// A color does not fit into a pixel, or a pixel has a size that there is not.

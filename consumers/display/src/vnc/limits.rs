@@ -9,8 +9,10 @@ use std::time::Duration;
 /// the compressors of the encodings it uses (below 2 MiB), and what the kernel keeps of its socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VncLimits {
-    /// Viewers at once; further ones are told so and closed. As many again may be in their
-    /// handshake: one more takes the place of the one that has been in it for longest.
+    /// Viewers at once. One more that has been let in takes the place of the one that has been in for
+    /// longest of those who have asked for no update so far; if all have, it is told so and closed. As
+    /// many again may be in their handshake: one more takes the place of the one that has been in it
+    /// for longest.
     pub clients: usize,
     /// From connecting to the first message behind the handshake.
     pub handshake: Duration,

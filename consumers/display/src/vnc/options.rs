@@ -60,7 +60,7 @@ pub struct VncCounters {
     /// Viewers that came and were heard.
     pub accepted: u64,
     /// Viewers closed because there were enough, or for others that came after them while they
-    /// were in their handshake.
+    /// were in their handshake or had asked for nothing.
     pub turned_away: u64,
     /// Wrong passwords.
     pub wrong_passwords: u64,

@@ -2,6 +2,7 @@
 
 mod accept;
 mod heed;
+mod receive;
 mod resize;
 
 use std::collections::BTreeMap;
@@ -50,8 +51,6 @@ const DISPLAY: u64 = 2;
 const FIRST_CLIENT: u64 = 3;
 /// How many events are taken from the kernel at once.
 const EVENTS: usize = 32;
-/// How much is taken of one viewer before it is the others' turn.
-const RECEIVE_MAX: usize = 16 << 10;
 
 /// Shows a head of a device to viewers.
 ///
@@ -213,35 +212,6 @@ impl VncServer {
             .chain(self.wishes.due(Instant::now()));
         self.timer.set(deadlines.min());
         accepted
-    }
-
-    /// Takes what a viewer has sent.
-    fn receive(&mut self, id: u64, ready: EventFlags) {
-        let readable = EventFlags::IN | EventFlags::HUP | EventFlags::ERR;
-        if !ready.intersects(readable) {
-            return;
-        }
-        let refusal = self
-            .door
-            .refusal(&self.options.limits, self.looking(), Instant::now());
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        let was_let_in = client.session.is_running();
-        // As it is now: others may have come in, or guessed, since the handshake began.
-        client.session.set_refusal(refusal);
-        let mut buffer = [0; RECEIVE_MAX];
-        match client.receive(&mut buffer) {
-            Ok(()) => {
-                if let Some(size) = client.session.take_wish() {
-                    self.wishes.add(id, size);
-                }
-                if !was_let_in && client.session.is_running() {
-                    self.door.admit();
-                }
-            }
-            Err(ended) => self.leave(id, &ended),
-        }
     }
 
     /// Opens the display once somebody looks, so that there is a size to tell.

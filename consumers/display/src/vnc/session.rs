@@ -77,6 +77,8 @@ pub(super) struct Session {
     size: (u16, u16),
     /// What it has not been sent yet.
     damage: Damage,
+    /// Whether it has ever asked for an update.
+    has_asked: bool,
     /// Where it wants to know of changes, and where of all.
     requested: Option<Rect>,
     refresh: Option<Rect>,
@@ -106,6 +108,7 @@ impl Session {
             known: Known::default(),
             size: (0, 0),
             damage: Damage::none(0, 0),
+            has_asked: false,
             requested: None,
             refresh: None,
             owed: Owed::default(),
@@ -121,6 +124,11 @@ impl Session {
     /// Whether the handshake is over.
     pub(super) fn is_running(&self) -> bool {
         self.phase == Phase::Running
+    }
+
+    /// Whether it is behind its handshake, and has asked for nothing so far.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_running() && !self.has_asked
     }
 
     /// Whether it waits for something that depends on what is shown.
@@ -226,6 +234,7 @@ impl Session {
                     self.refresh = Some(bounding(self.refresh, part));
                 }
                 self.requested = Some(bounding(self.requested, part));
+                self.has_asked = true;
             }
             Message::CutText { len } => self.skip = len,
             // Nobody asks for it who was not told that there is such a thing.

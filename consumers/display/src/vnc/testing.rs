@@ -66,6 +66,8 @@ pub(crate) struct Received {
     /// Encoding and place of each rectangle of pixels.
     pub(crate) rects: Vec<(i32, Rect)>,
     pixels: Vec<(Rect, Vec<u32>)>,
+    /// The size that the viewer knew at each rectangle of pixels.
+    pub(crate) at_sizes: Vec<Option<(u16, u16)>>,
     /// Kind and rectangle of each word about the size.
     pub(crate) sizes: Vec<(i32, Rect)>,
     /// Rectangle, pixels and mask.
@@ -115,12 +117,15 @@ impl Received {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     zrle: Decompress,
+    /// What it has been told last of the size, but for answers that refuse another.
+    pub(crate) size: Option<(u16, u16)>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
         Self {
             zrle: Decompress::new(true),
+            size: None,
         }
     }
 }
@@ -149,6 +154,9 @@ impl Decoder {
         let area = usize::from(rect.width) * usize::from(rect.height);
         let kind = input.u32().cast_signed();
         let size = usize::from(format.encode()[0] / 8);
+        if matches!(kind, 0 | 16) {
+            received.at_sizes.push(self.size);
+        }
         match kind {
             0 => {
                 let pixels = (0..area).map(|_| pixel(input.take(size), format)).collect();
@@ -167,13 +175,20 @@ impl Decoder {
                 received.cursor = Some((rect, pixels, input.take(mask).to_vec()));
             }
             -232 => received.pointer = Some((rect.x, rect.y)),
-            -223 => received.sizes.push((kind, rect)),
+            -223 => {
+                self.size = Some((rect.width, rect.height));
+                received.sizes.push((kind, rect));
+            }
             -308 => {
                 let screens = input.take(4)[0];
                 let screen = input.take(usize::from(screens) * 16);
                 // Id 0 at (0, 0), then its size.
                 let mut size = Input(&screen[8..]);
                 assert_eq!((size.u16(), size.u16()), (rect.width, rect.height));
+                // The status of an answer: of one that is no success viewers heed nothing else.
+                if rect.x != 1 || rect.y == 0 {
+                    self.size = Some((rect.width, rect.height));
+                }
                 received.sizes.push((kind, rect));
             }
             kind => panic!("encoding {kind}"),

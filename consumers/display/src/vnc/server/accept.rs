@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -14,6 +15,13 @@ use crate::vnc::client::Ended;
 use crate::vnc::error::ServiceError;
 use crate::vnc::password;
 use crate::vnc::session::Terms;
+
+/// A host that nothing comes from for so long is asked whether it is still there,
+const QUIET: Duration = Duration::from_secs(60);
+/// again and again after so long,
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// and is gone if it has not answered so often: two minutes after the last that came from it.
+const UNANSWERED: u32 = 6;
 
 impl VncServer {
     /// Accepts one viewer: what others did before it came is known by then, such as that they left.
@@ -39,8 +47,7 @@ impl VncServer {
 
     fn connect(&mut self, socket: TcpStream) -> Result<(), Errno> {
         sockopt::set_tcp_nodelay(&socket, true)?;
-        // A viewer whose host is gone is noticed some day.
-        sockopt::set_socket_keepalive(&socket, true)?;
+        watch_host(&socket)?;
         let terms = Terms {
             security: self.options.security.clone(),
             challenge: password::random()?,
@@ -58,4 +65,12 @@ impl VncServer {
         tracing::info!(id, "viewer connected");
         Ok(())
     }
+}
+
+/// Has a viewer whose host is gone end with an error of its socket. The kernel's own patience is two hours.
+fn watch_host(socket: &TcpStream) -> Result<(), Errno> {
+    sockopt::set_tcp_keepidle(socket, QUIET)?;
+    sockopt::set_tcp_keepintvl(socket, ASK_AGAIN)?;
+    sockopt::set_tcp_keepcnt(socket, UNANSWERED)?;
+    sockopt::set_socket_keepalive(socket, true)
 }

@@ -1,7 +1,10 @@
 //! The server with real sockets: a library's viewer, and some that behave badly.
 
+mod changes;
 mod crowd;
 mod library;
+mod looking;
+mod places;
 mod resize;
 mod rude;
 
@@ -22,6 +25,9 @@ use crate::vnc::password;
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Longer than anything takes on any machine, so that a test fails rather than waits.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Where nobody else listens.
 const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -37,6 +43,11 @@ impl Served {
     fn start(device: FakeDisplay, options: VncOptions) -> Self {
         let device = Arc::new(device);
         let server = VncServer::bind(ANY_PORT, Arc::clone(&device) as _, options).unwrap();
+        Self::with(server, device)
+    }
+
+    /// Goes on with a server.
+    fn with(server: VncServer, device: Arc<FakeDisplay>) -> Self {
         let address = server.address();
         let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         let stopped = stop.try_clone().unwrap();
@@ -102,10 +113,14 @@ fn options(security: Security) -> VncOptions {
 /// A picture of 300 by 200 in which neighbours differ.
 fn shown() -> FakeDisplay {
     let device = FakeDisplay::new();
+    paint(&device);
+    device
+}
+
+fn paint(device: &FakeDisplay) {
     device.show(300, 200, |x, y| {
         ((x % 256) << 16) | (y << 8) | ((x + y) % 256)
     });
-    device
 }
 
 #[test]

@@ -1,7 +1,9 @@
 mod cursor;
 mod handshake;
 mod pixels;
+mod requests;
 mod resize;
+mod sizes;
 
 use super::*;
 use crate::frame::Frame;

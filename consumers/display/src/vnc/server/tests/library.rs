@@ -13,11 +13,8 @@ use crate::fake;
 use crate::picture::Picture;
 use crate::screenshot::screenshot;
 
-/// Longer than anything takes on any machine, so that a test fails rather than waits.
-const PATIENCE: Duration = Duration::from_secs(300);
-
 /// Runs a viewer to its end.
-fn run<T>(viewer: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(viewer: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -29,14 +26,14 @@ fn run<T>(viewer: impl Future<Output = T>) -> T {
 }
 
 /// A viewer and what it has seen.
-struct Viewer {
+pub(super) struct Viewer {
     client: VncClient,
-    picture: Picture,
-    cursor: Option<(vnc::Rect, Vec<u8>)>,
+    pub(super) picture: Picture,
+    pub(super) cursor: Option<(vnc::Rect, Vec<u8>)>,
 }
 
 impl Viewer {
-    async fn connect(
+    pub(super) async fn connect(
         address: SocketAddr,
         password: &str,
         encodings: &[VncEncoding],
@@ -59,7 +56,7 @@ impl Viewer {
 
     /// Takes what comes until `seen` says that it is enough. A viewer asks for more whenever it
     /// has got something.
-    async fn watch(&mut self, seen: impl Fn(&Self) -> bool) {
+    pub(super) async fn watch(&mut self, seen: impl Fn(&Self) -> bool) {
         while !seen(self) {
             let event = self.client.recv_event().await.unwrap();
             let asked = matches!(event, VncEvent::SetPixelFormat(_));
@@ -108,7 +105,7 @@ impl Viewer {
 }
 
 /// What the PNG of `vgpu screenshot` would hold.
-fn screenshot_of(device: &FakeDisplay) -> Picture {
+pub(super) fn screenshot_of(device: &FakeDisplay) -> Picture {
     screenshot(device).unwrap()
 }
 

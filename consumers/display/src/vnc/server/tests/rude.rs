@@ -1,5 +1,6 @@
 //! Viewers that stall, lie, leave in the middle, or are too many.
 
+use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
 use std::net::Shutdown;
@@ -20,6 +21,7 @@ const EVERYTHING: Rect = Rect::of_size(u16::MAX, u16::MAX);
 /// A viewer behind its handshake.
 pub(super) fn viewer(served: &Served) -> TcpStream {
     let mut socket = TcpStream::connect(served.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // Version, no authentication, shared.
     socket.write_all(b"RFB 003.008\n\x01\x01").unwrap();
     // Version, one security type, that all is well, and the ServerInit with a name of 9 bytes.
@@ -28,27 +30,39 @@ pub(super) fn viewer(served: &Served) -> TcpStream {
     socket
 }
 
+/// Asks for a part of the picture, and returns the pixels that come.
+pub(super) fn first_look(socket: &mut TcpStream, part: Rect) -> Vec<u8> {
+    socket.write_all(&request(FULL, part)).unwrap();
+    raw_pixels(socket)
+}
+
 /// Reads a whole update of the picture in raw pixels, and returns its first pixel.
 fn raw_update(socket: &mut TcpStream) -> [u8; 4] {
+    *raw_pixels(socket).first_chunk().unwrap()
+}
+
+fn raw_pixels(socket: &mut TcpStream) -> Vec<u8> {
     let mut header = [0; 4];
     socket.read_exact(&mut header).unwrap();
-    let mut first = None;
+    let mut all = Vec::new();
     for _ in 0..header[3] {
         let mut rect = [0; 12];
         socket.read_exact(&mut rect).unwrap();
         let side = |at: usize| usize::from(u16::from_be_bytes([rect[at], rect[at + 1]]));
         let mut pixels = vec![0; side(4) * side(6) * 4];
         socket.read_exact(&mut pixels).unwrap();
-        first.get_or_insert([pixels[0], pixels[1], pixels[2], pixels[3]]);
+        all.extend(pixels);
     }
-    first.unwrap()
+    all
 }
 
 /// Reads until the server closes.
 pub(super) fn read_to_end(socket: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
-    // It may end with a reset: there was something unread.
-    let _ = socket.read_to_end(&mut rest);
+    let read = socket.read_to_end(&mut rest);
+    // It may end with a reset: there was something unread. It does not end by itself.
+    let is_open = read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    assert!(!is_open, "the server does not close");
     rest
 }
 
@@ -148,7 +162,10 @@ fn viewers_beyond_the_limit_are_turned_away_until_one_leaves() {
     };
     let served = Served::start(shown(), options);
     let mut first = viewer(&served);
-    let _second = viewer(&served);
+    let mut second = viewer(&served);
+    for viewer in [&mut first, &mut second] {
+        first_look(viewer, EVERYTHING);
+    }
     let mut third = TcpStream::connect(served.address).unwrap();
     third.write_all(b"RFB 003.008\n").unwrap();
     assert_eq!(

@@ -131,3 +131,21 @@ fn cursor_leaves_the_picture_of_a_viewer_that_learns_to_know_it() {
     assert!(seen == *screen.frame);
     assert!(update.cursor.is_some());
 }
+
+#[test]
+fn cursor_is_sent_again_in_a_format_that_is_asked_for_later() {
+    let mut screen = screen(SIZE.0, SIZE.1);
+    screen.cursor = Some(cursor(10, 10));
+    let (mut session, _) = running(&screen);
+    let first = received(&mut session, &screen, &[RAW, update::CURSOR]);
+    let (_, pixels, _) = first.cursor.unwrap();
+    assert_eq!(pixels[..4], [0x56, 0x34, 0x12, 0]);
+
+    let wire = pixel_format(32, 24, 1, [255; 3], [16, 8, 0]);
+    let format = Format::decode(wire[4..].try_into().unwrap()).unwrap();
+    answer(&mut session, &wire).unwrap();
+    answer(&mut session, &request(INCREMENTAL, Rect::of_size(1, 1))).unwrap();
+    let again = Decoder::default().decode(&drain(&mut session, &screen), format);
+    let (_, pixels, _) = again.cursor.unwrap();
+    assert_eq!(pixels[..4], [0, 0x12, 0x34, 0x56]);
+}
