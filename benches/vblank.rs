@@ -7,16 +7,15 @@
 //!
 //! CPU is `CLOCK_THREAD_CPUTIME_ID` of the ticking thread. The cases take turns in random order,
 //! ratios are taken within a round, and their median is reported. Lateness is measured in rounds
-//! of its own. A round in which the ticking thread had to wait for a core (`/proc` tells) for more
-//! than a fiftieth of the time is measured once again: late vblanks share wake-ups, which
-//! flatters `exact`. Where none is quiet that is said (`quiet`) and all count.
+//! of its own. A round in which the ticking thread waited for a core (`/proc` tells) for more than a
+//! fiftieth of the time is measured again: late vblanks share wake-ups, which flatters `exact`. Where
+//! none is quiet that is said (`quiet`) and all count.
 //!
-//! Then one head alone: its mean rate on `CLOCK_MONOTONIC` against the nominal one. Then one head
-//! and all of them, bound and masked, and without a consumer: the wake-ups of the thread, which
-//! must be none, or it exits with 1.
+//! Then one head's mean rate on `CLOCK_MONOTONIC` against the nominal one; and the thread's wake-ups for
+//! one head and for all, bound and masked and without a consumer: must be none, or it exits with 1.
 //!
-//! Where `bare` comes near 100 % of a core it falls behind and the ratio says little (the
-//! scheduler serves heads that are late together in one wake-up): take fewer heads there.
+//! Where `bare` comes near 100 % of a core it falls behind and the ratio says little (heads that are
+//! late together share a wake-up of the scheduler's): take fewer heads there.
 //!
 //! `--json` prints one JSON object. Without `--bench` (under `cargo test`) all is cut short.
 

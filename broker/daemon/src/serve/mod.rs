@@ -21,6 +21,7 @@ mod packet;
 mod partners;
 mod peer;
 mod policy;
+mod polled;
 mod rate;
 mod relay;
 mod server;

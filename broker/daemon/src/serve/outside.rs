@@ -13,8 +13,8 @@ use super::hooks::View;
 use super::peer::Backlog;
 use super::peer::OutFd;
 use super::peer::Peer;
+use super::polled::poll_for;
 use super::server::Server;
-use super::server::poll_for;
 use super::state::Effect;
 use super::welcome::DAEMON;
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
-use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
@@ -23,6 +22,12 @@ use super::fd_limit::FdBudget;
 use super::hooks::Hooks;
 use super::options::Options;
 use super::peer::Peer;
+use super::polled::EXTRA;
+use super::polled::KIND;
+use super::polled::LISTENER;
+use super::polled::PEER;
+use super::polled::SIGNAL;
+use super::polled::watch;
 use super::rate::Rates;
 use super::relay::Relay;
 use super::signals::Signals;
@@ -40,13 +45,6 @@ const PACKETS_A_TURN: usize = 16;
 
 /// When to look again whether files that are being closed have left their fds.
 const NEXT_TRY: Duration = Duration::from_millis(10);
-
-/// In the upper byte of an epoll word: what the rest is. Without it, the id of a relayed link.
-const KIND: u64 = 0xff << 56;
-const PEER: u64 = 1 << 56;
-const LISTENER: u64 = 2 << 56;
-const SIGNAL: u64 = 3 << 56;
-const EXTRA: u64 = 4 << 56;
 
 /// What the daemon did in this run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -374,28 +372,6 @@ impl Server {
             self.apply();
         }
     }
-}
-
-fn watch(epoll: &OwnedFd, fd: BorrowedFd<'_>, word: u64) -> Result<(), Errno> {
-    let data = epoll::EventData::new_u64(word);
-    epoll::add(epoll, fd, data, epoll::EventFlags::IN)
-}
-
-/// A peer is polled for room to write only while something waits for it, and then for nothing
-/// else; while its request is not decided only its end is told.
-pub(super) fn poll_for(epoll: &OwnedFd, id: u64, peer: &mut Peer, room: bool) -> Result<(), Errno> {
-    let flags = match (room, peer.awaits_answer) {
-        (true, _) => epoll::EventFlags::OUT,
-        (false, true) => epoll::EventFlags::empty(),
-        (false, false) => epoll::EventFlags::IN,
-    };
-    if peer.polled_for == flags {
-        return Ok(());
-    }
-    let data = epoll::EventData::new_u64(PEER | id);
-    epoll::modify(epoll, &peer.connection, data, flags)?;
-    peer.polled_for = flags;
-    Ok(())
 }
 
 /// A number that differs from that of every earlier run: the time it began.

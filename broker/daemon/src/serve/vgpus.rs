@@ -5,8 +5,8 @@ use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::WireError;
 
+use super::polled::poll_for;
 use super::server::Server;
-use super::server::poll_for;
 use crate::vgpu_host::Ticket;
 
 impl Server {
