@@ -119,7 +119,7 @@ impl Index {
 
 fn word(folder: &Path, file: &str) -> anyhow::Result<u16> {
     let path = folder.join(file);
-    let text = fs::read_to_string(&path)?;
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let digits = text.trim().trim_start_matches("0x");
     u16::from_str_radix(digits, 16).with_context(|| format!("{}: {text}", path.display()))
 }

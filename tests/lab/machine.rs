@@ -55,7 +55,11 @@ impl Machine {
     /// Asks whoever booted the machine, and waits for the answer: one line each.
     pub(crate) fn ask(question: &str) -> anyhow::Result<String> {
         let host = std::env::var_os(HOST).context("nobody to ask")?;
-        let mut host = File::options().read(true).write(true).open(host)?;
+        let mut host = File::options()
+            .read(true)
+            .write(true)
+            .open(&host)
+            .with_context(|| format!("cannot open {}", host.display()))?;
         host.write_all(format!("{question}\n").as_bytes())?;
         let mut answer = String::new();
         BufReader::new(host).read_line(&mut answer)?;

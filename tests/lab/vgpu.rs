@@ -56,7 +56,8 @@ pub(crate) fn give_to(driver: &str) -> anyhow::Result<()> {
     if driver_of(&bound).as_deref() == Some(driver) {
         return Ok(());
     }
-    fs::write(folder.join("driver_override"), driver)?;
+    fs::write(folder.join("driver_override"), driver)
+        .with_context(|| format!("{} takes no {driver}", folder.display()))?;
     if bound.exists() {
         fs::write(bound.join("unbind"), &address).context("its driver does not let it go")?;
     }
