@@ -190,7 +190,8 @@ impl HeadEvents {
     /// The guest has finished a frame.
     pub(crate) fn commit(&mut self) {
         self.counters.commits += 1;
-        self.counters.coalesced += u64::from(self.waiting.flip);
+        // A reset is no commit that another one follows.
+        self.counters.coalesced += u64::from(self.waiting.flip && !self.waiting.before_reset);
         self.flip();
     }
 

@@ -145,6 +145,7 @@ impl Device for OpenVgpu {
     }
 
     fn resume(&self) {
+        self.saved.store(false, Ordering::Relaxed);
         self.device.resume();
     }
 }

@@ -43,9 +43,9 @@ impl VblankScheduler {
     /// Starts a thread that drives the scheduler until the handle is dropped.
     ///
     /// It sleeps on a timerfd to absolute deadlines: two system calls per wake-up, to set it and to
-    /// wait, and one eventfd write per vblank; without a wanted head it sleeps for good. Who has
-    /// something for it to do earlier than it knows of sets the timer and does not wake it up: a
-    /// flip is one wake-up, that of its vblank.
+    /// wait, and one eventfd write per vblank; without a wanted head it sleeps for good, after one
+    /// more wake-up at most. Who has something for it to do earlier than it knows of sets the timer
+    /// and does not wake it up: a flip is one wake-up, that of its vblank.
     ///
     /// # Errors
     ///

@@ -121,14 +121,21 @@ impl Source {
         surface: GfxSurface,
         plane: &Plane,
     ) -> Result<Surface<'a>, ScreenshotError> {
+        // Before anybody makes room for a picture that is not there.
+        let has_room = |bytes| match plane.line_beyond(bytes) {
+            Some(line) => Err(ScreenshotError::Short { line: line.into() }),
+            None => Ok(()),
+        };
         match surface {
-            GfxSurface::Region(region) => Surface::of_region(device, region)
-                .map_err(|source| ScreenshotError::Read { line: 0, source }),
+            GfxSurface::Region(region) => {
+                let (surface, bytes) = Surface::of_region(device, region)
+                    .map_err(|source| ScreenshotError::Read { line: 0, source })?;
+                has_room(bytes)?;
+                Ok(surface)
+            }
             GfxSurface::Dmabuf(id) => {
                 let dmabuf = self.dmabufs.get(id).ok_or(ScreenshotError::Surface)?;
-                if let Some(line) = plane.line_beyond(dmabuf.len() as u64) {
-                    return Err(ScreenshotError::Short { line: line.into() });
-                }
+                has_room(dmabuf.len() as u64)?;
                 let access = dmabuf.access();
                 access
                     .map(Surface::Dmabuf)

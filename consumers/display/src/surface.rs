@@ -35,21 +35,24 @@ pub(crate) enum Surface<'a> {
 }
 
 impl<'a> Surface<'a> {
-    /// The region's file, if it has one and can be mapped: only then the offset is one in the file.
+    /// The region's file, if it has one and can be mapped: only then the offset is one in the file; and how
+    /// many bytes the region has.
     /// Asked anew each time, since the region may lie elsewhere by now.
-    pub(crate) fn of_region(device: &'a dyn Device, region: RegionIndex) -> Result<Self, Errno> {
-        let Some(fd) = device.region_fd(region) else {
-            return Ok(Self::Region { device, region });
-        };
+    pub(crate) fn of_region(
+        device: &'a dyn Device,
+        region: RegionIndex,
+    ) -> Result<(Self, u64), Errno> {
         let info = device.region_info(region)?;
-        if !info.flags.contains(RegionFlags::MMAP) {
-            return Ok(Self::Region { device, region });
-        }
-        Ok(Self::File {
-            fd,
-            offset: info.offset,
-            size: info.size,
-        })
+        let size = info.size;
+        let surface = match device.region_fd(region) {
+            Some(fd) if info.flags.contains(RegionFlags::MMAP) => Self::File {
+                fd,
+                offset: info.offset,
+                size,
+            },
+            _ => Self::Region { device, region },
+        };
+        Ok((surface, size))
     }
 
     /// The same in memory, if it is there or the file can be mapped.

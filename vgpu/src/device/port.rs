@@ -96,13 +96,15 @@ impl FrameAlarm for HeadPort {
 impl VgpuDevice {
     /// A vblank that was asked for has come: tells who is to be told, and looks at the picture if
     /// it is time to.
-    fn vblank(&self, head: usize, frame: u64) {
+    pub(super) fn vblank(&self, head: usize, frame: u64) {
         let mut outbox = Outbox::default();
         let mut state = self.lock();
         if state.life != Life::Running {
             return;
         }
-        let (_, half_second) = self.instance.heads()[head].frame_and_half_second();
+        let (now, half_second) = self.instance.heads()[head].frame_and_half_second();
+        // It may have been on its way when a state was restored in which the frame is far off.
+        let frame = frame.min(now);
         state.alarmed(head);
         state.heads[head].advance(frame, half_second);
         state.signal(head, &mut outbox);

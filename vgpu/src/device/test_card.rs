@@ -322,7 +322,8 @@ impl VgpuDevice {
 
     /// Paints what is to be shown from the vblank after `frame` on; with no lock held.
     fn paint_card(&self, head: usize, mut painter: Box<Painter>, frame: u64) {
-        // One that was saved meanwhile stays as it is; it goes on with the alarm that comes with its life.
+        // One that was saved stays as it is, or has painted what is not shown yet; it goes on with the alarm
+        // that comes with its life.
         let running = self.lock().life == Life::Running;
         let painted = match running {
             true => painter.paint(self, frame + 1),

@@ -116,7 +116,7 @@ fn alarm_set_while_the_thread_sleeps_is_one_wakeup() {
     // The kernel's count: one each, but for locks that were held by whoever was interrupted. Two
     // each if the thread was told of the alarm before it was due.
     let switches = after - before;
-    assert!((ALARMS..ALARMS * 3 / 2).contains(&switches), "{switches}");
+    assert!(switches < ALARMS * 3 / 2, "{switches}");
 }
 
 #[test]
@@ -135,18 +135,22 @@ fn alarms_come_in_the_order_they_are_due_in_whichever_was_set_last() {
     far.on_alarm(Arc::downgrade(&bells[1]));
     let _thread = parent.scheduler().spawn().unwrap();
     for near_is_first in [true, false, true, false] {
-        let (near_frame, far_frame) = (near.frame() + 5, far.frame() + 50);
+        let near_frame = near.frame() + 5;
+        // Not due before somebody asks for it sooner, however late this thread is.
+        let never = far.frame() + (1 << 32);
         if near_is_first {
             near.set_alarm(Some(near_frame));
-            far.set_alarm(Some(far_frame));
+            far.set_alarm(Some(never));
         } else {
-            far.set_alarm(Some(far_frame));
+            far.set_alarm(Some(never));
             near.set_alarm(Some(near_frame));
         }
-        for (name, head, frame) in [("near", near, near_frame), ("far", far, far_frame)] {
-            assert_eq!(alarms.recv_timeout(PATIENCE).unwrap().0, name);
-            assert!(head.frame() >= frame);
-        }
+        assert_eq!(alarms.recv_timeout(PATIENCE).unwrap().0, "near");
+        assert!(near.frame() >= near_frame);
+        let far_frame = far.frame() + 5;
+        far.set_alarm(Some(far_frame));
+        assert_eq!(alarms.recv_timeout(PATIENCE).unwrap().0, "far");
+        assert!(far.frame() >= far_frame);
     }
 }
 

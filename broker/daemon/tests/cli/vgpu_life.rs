@@ -60,9 +60,24 @@ pub(crate) fn stories() -> Vec<Trial> {
     ]
 }
 
+/// As a shell of a terminal starts it, whatever the tests ignore themselves.
+fn in_a_terminal(command: Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg("--default-signal=HUP").arg(command.get_program());
+    env.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        // Names that are taken out have no value.
+        match value {
+            Some(value) => env.env(name, value),
+            None => env.env_remove(name),
+        };
+    }
+    env
+}
+
 fn signals() -> anyhow::Result<()> {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        let mut serving = Serving::start("dual", "signal.sock")?;
+        let mut serving = Serving::start_as("dual", "signal.sock", &[], in_a_terminal)?;
         let mut sockets = vec![serving.socket.clone()];
         sockets.extend([0, 1].map(|head| format!("{}.head{head}", serving.socket)));
         // Somebody uses each of them.
@@ -89,7 +104,7 @@ fn hung_up() -> anyhow::Result<()> {
     let mut command = irqbroker();
     command.args(["vgpu", "serve", "--json", "--test-card"]);
     command.env("XDG_RUNTIME_DIR", session.path());
-    let mut serving = Serving::launch(command)?;
+    let mut serving = Serving::launch(in_a_terminal(command))?;
     ensure!(std::fs::read_dir(session.path())?.count() == 1);
 
     rustix::process::kill_process(Pid::from_child(&serving.process), Signal::HUP)?;

@@ -38,6 +38,8 @@ pub(super) enum Ended {
     Stalled,
     /// It was in its handshake or had asked for nothing, and others came.
     Crowded,
+    /// There is nothing to look at: the head cannot be looked at.
+    Blind,
 }
 
 impl Ended {
@@ -47,6 +49,7 @@ impl Ended {
             Self::Closed => tracing::info!(id, "viewer is gone"),
             Self::Socket(error) => tracing::info!(id, %error, "viewer lost"),
             Self::Compressor(error) => tracing::warn!(id, %error, "viewer left"),
+            Self::Blind => tracing::info!(id, "viewer left: nothing to look at"),
             Self::Stalled => {
                 tracing::info!(id, "viewer left: too slow");
                 counters.stalled += 1;

@@ -183,12 +183,25 @@ impl VncServer {
             Err(source) => return Err(ServiceError::Wait { source }),
         };
         self.counters.wakeups += u64::from(!events.is_empty());
+        let served = self.serve(events);
+        // Whatever came of it: those who are still there are not to be waited for without end.
+        let limits = self.options.limits;
+        let deadlines = self
+            .clients
+            .values()
+            .filter_map(|client| client.deadline(&limits))
+            .chain(self.wishes.due(Instant::now()));
+        self.timer.set(deadlines.min());
+        served
+    }
+
+    fn serve(&mut self, events: &[epoll::Event]) -> Result<(), ServiceError> {
         let is = |word| events.iter().any(|event| event.data.u64() == word);
         let (listener, timer, display) = (is(LISTENER), is(TIMER), is(DISPLAY));
         if timer {
             self.timer.clear();
         }
-        for event in &*events {
+        for event in events {
             self.receive(event.data.u64(), event.flags);
         }
         self.follow_viewers()?;
@@ -203,15 +216,7 @@ impl VncServer {
         if self.looking() == 0 {
             self.close_display();
         }
-        let accepted = if listener { self.accept() } else { Ok(()) };
-        let limits = self.options.limits;
-        let deadlines = self
-            .clients
-            .values()
-            .filter_map(|client| client.deadline(&limits))
-            .chain(self.wishes.due(Instant::now()));
-        self.timer.set(deadlines.min());
-        accepted
+        if listener { self.accept() } else { Ok(()) }
     }
 
     /// Opens the display once somebody looks, so that there is a size to tell.
@@ -236,8 +241,13 @@ impl VncServer {
                 self.service_display()
             }
             Err(error) => {
-                self.clients
-                    .retain(|_, client| !client.session.is_running());
+                let looking = self.clients.iter();
+                let looking: Vec<u64> = looking
+                    .filter_map(|(&id, client)| client.session.is_running().then_some(id))
+                    .collect();
+                for id in looking {
+                    self.leave(id, &Ended::Blind);
+                }
                 Err(error)
             }
         }

@@ -54,6 +54,11 @@ impl Wishes {
         self.waiting.len()
     }
 
+    /// Whether somebody waits for this size.
+    pub(super) fn has(&self, size: Size) -> bool {
+        self.waiting.iter().any(|&(_, wanted)| wanted == size)
+    }
+
     /// Has the pause be over.
     pub(super) fn end_pause(&mut self) {
         self.pause = None;

@@ -66,6 +66,23 @@ fn guest_that_was_reset_before_a_move_is_told_of_no_flip_from_before_after_it() 
 }
 
 #[test]
+fn alarm_of_before_a_restore_takes_no_frame_forward() {
+    // Of a device that has been there for a day.
+    const LATE: u64 = 5_000_000;
+    let (from, mut to) = (Bed::new(), Bed::new());
+    from.set_mode();
+    let (vblank, flip) = (to.listen(HeadEvent::Vblank), to.listen(HeadEvent::Flip));
+    moved(&from, &to);
+    count(&flip);
+    // One that the scheduler had in hand meanwhile.
+    to.device.vblank(0, LATE);
+    count(&vblank);
+    to.commit(0);
+    to.frame();
+    assert_eq!((count(&vblank), count(&flip)), (1, 1));
+}
+
+#[test]
 fn restore_takes_back_the_pictures_that_were_told_of_here() {
     let (from, to) = (busy(), busy());
     let view = to.device.head_view(HEAD).unwrap();

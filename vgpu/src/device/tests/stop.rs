@@ -83,6 +83,8 @@ fn device_that_its_owner_saved_stays_stopped_when_a_user_goes() {
     open.restore(file.as_fd()).unwrap();
     open.save().unwrap();
     open.reset().unwrap();
+    open.save().unwrap();
+    open.resume();
     bed.device.save_state().unwrap();
     drop(open);
     bed.set_mode();
