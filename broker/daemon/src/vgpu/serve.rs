@@ -34,6 +34,7 @@ use super::views::Views;
 use super::vnc;
 use super::vnc::Vnc;
 use crate::output::Output;
+use crate::vgpu_host::EndOrder;
 use crate::vgpu_host::EndSocket;
 
 /// How long nothing is tried again that has failed: what it needs may be free again by then.
@@ -165,10 +166,15 @@ fn serve_guest(
         if let Some(ends) = ends.as_mut().filter(|_| is_asked) {
             settle(server, end, &mut warned)?;
             for asked in ends.asked() {
+                let before = ending;
                 let ask_back = || device.request_unplug();
                 let answer = ending.order(asked.order, usage(server), ask_back, Instant::now());
                 tracing::info!(order = ?asked.order, ?answer, "asked to end");
-                asked.answer(answer);
+                // Whoever gave up has told that nothing changes. By force it is killed anyway.
+                let order = asked.order;
+                if !asked.answer(answer) && order == EndOrder::IfUnused {
+                    ending = before;
+                }
             }
         }
         if ending.is_over(usage(server), Instant::now()) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use irqbroker_protocol::Connection;
 use irqbroker_protocol::ReceiveError;
 use rustix::net::AddressFamily;
+use rustix::net::Shutdown;
 use rustix::net::SocketAddrUnix;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
@@ -86,7 +87,7 @@ impl EndSocket {
         std::iter::once(self.listener.as_fd()).chain(silent)
     }
 
-    /// Who asks by now; what is no order is left.
+    /// Who asks by now, and still waits for the answer; what is no order is left.
     pub(crate) fn asked(&mut self) -> Vec<EndAsked> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // Not for ever, however many come.
@@ -102,7 +103,12 @@ impl EndSocket {
                 .receive()
                 .map(|packet| serde_json::from_slice(packet.bytes));
             match order {
-                Ok(Ok(order)) => asked.push(EndAsked { order, connection }),
+                Ok(Ok(order)) => {
+                    // Whoever has given up has told somebody that nothing changes.
+                    if matches!(connection.receive(), Err(ReceiveError::WouldBlock)) {
+                        asked.push(EndAsked { order, connection });
+                    }
+                }
                 Err(ReceiveError::WouldBlock) => self.silent.push(connection),
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -114,11 +120,9 @@ impl EndSocket {
 }
 
 impl EndAsked {
-    /// Tells what was decided. Whoever is gone is told nothing, and the decision stands.
-    pub(crate) fn answer(self, answer: EndAnswer) {
-        if let Ok(bytes) = serde_json::to_vec(&answer) {
-            let _told = self.connection.send(&bytes, &[]);
-        }
+    /// Tells what was decided. Whether it was told: one that has given up meanwhile is not.
+    pub(crate) fn answer(self, answer: EndAnswer) -> bool {
+        serde_json::to_vec(&answer).is_ok_and(|bytes| self.connection.send(&bytes, &[]).is_ok())
     }
 }
 
@@ -129,6 +133,13 @@ pub(super) fn ask(path: &Path, order: EndOrder) -> io::Result<Connection> {
     let sent = connection.send(&bytes, &[]);
     sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
     Ok(connection)
+}
+
+/// Gives up; the answer, if it has come until now. None comes from now on, and the host knows.
+pub(super) fn give_up(connection: &mut Connection) -> Option<EndAnswer> {
+    // The kernel refuses what is sent after this; what was sent before can still be read.
+    let _gone = rustix::net::shutdown(&*connection, Shutdown::Both);
+    answered(connection).ok().flatten()
 }
 
 /// The answer, if it has come; `Err` if none will.
@@ -168,11 +179,31 @@ mod tests {
         assert_eq!((a.order, b.order), (EndOrder::IfUnused, EndOrder::Force));
         assert!(socket.asked().is_empty());
         assert_eq!(answered(first).unwrap(), None);
-        b.answer(EndAnswer::UserAsked);
-        a.answer(EndAnswer::Busy);
+        assert!(b.answer(EndAnswer::UserAsked));
+        assert!(a.answer(EndAnswer::Busy));
         assert_eq!(answered(first).unwrap(), Some(EndAnswer::Busy));
         assert_eq!(answered(second).unwrap(), Some(EndAnswer::UserAsked));
         answered(first).unwrap_err();
+    }
+
+    #[test]
+    fn order_of_one_that_has_given_up_is_not_taken_and_its_answer_is_not_told() {
+        let (_folder, path, mut socket) = socket();
+        drop(ask(&path, EndOrder::IfUnused).unwrap());
+        let mut second = ask(&path, EndOrder::IfUnused).unwrap();
+        assert_eq!(give_up(&mut second), None);
+        assert!(socket.asked().is_empty());
+        assert_eq!(socket.waits().count(), 1);
+        // Between the order and the answer.
+        let mut third = ask(&path, EndOrder::IfUnused).unwrap();
+        let [asked] = <[EndAsked; 1]>::try_from(socket.asked()).unwrap();
+        assert_eq!(give_up(&mut third), None);
+        assert!(!asked.answer(EndAnswer::Ending));
+        // An answer that has come counts, however late it is read.
+        let mut last = ask(&path, EndOrder::IfUnused).unwrap();
+        let [asked] = <[EndAsked; 1]>::try_from(socket.asked()).unwrap();
+        assert!(asked.answer(EndAnswer::Ending));
+        assert_eq!(give_up(&mut last), Some(EndAnswer::Ending));
     }
 
     #[test]

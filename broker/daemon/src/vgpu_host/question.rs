@@ -105,7 +105,14 @@ impl Question {
                 Err(_) => self.progress = Progress::Lost,
             }
         }
-        (now >= self.deadline).then(|| self.unanswered())
+        if now < self.deadline {
+            return None;
+        }
+        let answer = match &mut self.progress {
+            Progress::Asked(connection) => end_socket::give_up(connection),
+            Progress::Waiting | Progress::Lost => None,
+        };
+        Some(answer.map_or_else(|| self.unanswered(), |answer| self.decide(answer)))
     }
 
     fn decide(&self, answer: EndAnswer) -> Decision {

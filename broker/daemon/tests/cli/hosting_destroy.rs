@@ -274,6 +274,18 @@ fn silent() -> anyhow::Result<()> {
         format!("internal: vgpu {UUID} does not say whether it is in use; --force ends it");
     ensure!(refused.refusal()? == expected, "{refused:?}");
     ensure!(daemon.report(&["vgpu", "list"])? == list, "{list}");
+    // What was refused does not happen later, when it reads what it was asked.
+    signal_host(&created, Signal::CONT)?;
+    let ends = format!("{}.end", text(&created, "socket")?);
+    let mut next = Connection::connect(Path::new(&ends))?;
+    next.send(b"no order", &[])?;
+    // Left, which is after what came before it.
+    ensure!(next.receive().is_err(), "an answer to no order");
+    let client = attach(&created)?;
+    ensure!(has_it(&client), "the device is gone");
+    drop(client);
+    ensure!(daemon.report(&["vgpu", "list"])? == list, "{list}");
+    signal_host(&created, Signal::STOP)?;
     daemon.report(&FORCE)?;
     is_gone(&daemon)
 }
