@@ -13,7 +13,6 @@ use irqbroker_protocol::ReceiveError;
 use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 use rustix::net::SocketFlags;
 
 use super::closer::Closer;
@@ -22,6 +21,7 @@ use super::fd_limit::FdBudget;
 use super::hooks::Hooks;
 use super::options::Options;
 use super::peer::Peer;
+use super::peer::shut_down;
 use super::polled::EXTRA;
 use super::polled::KIND;
 use super::polled::LISTENER;
@@ -362,10 +362,9 @@ impl Server {
             }
             let _gone = epoll::delete(&self.epoll, &peer.connection);
             self.state.waits(peer.uid, waited, 0);
-            // It is told now. What it had sent and nobody has read goes with the socket, and may be
-            // files of any kind.
-            let _gone = rustix::net::shutdown(&peer.connection, Shutdown::Both);
-            self.closer.close(peer.uid, [peer.connection.into()]);
+            // What it had sent and nobody has read goes with the socket, and may be files of any kind.
+            let unread = shut_down(peer.connection.into());
+            self.closer.close(peer.uid, unread);
             let now = self.now_ms();
             self.state.connections = self.peers.len();
             self.state.close(SessionId(id), now);
