@@ -230,7 +230,9 @@ impl ControlClient {
             return;
         }
         let mut reason = declined("the client does not know this instruction");
-        if let Some(name) = &unread.consumer
+        // To decline one to attach is to be relayed to from now on; any other changes nothing.
+        if unread.notice == ATTACH
+            && let Some(name) = &unread.consumer
             && let Some(consumer) = self.consumers.get_mut(name)
         {
             reason = consumer.decline(&registry, reason);
@@ -247,6 +249,9 @@ impl ControlClient {
         }));
     }
 }
+
+/// The name of [`Notice::Attach`].
+const ATTACH: &str = "attach";
 
 fn declined(text: &str) -> Reason {
     Reason::new(ReasonCode::Declined, text)

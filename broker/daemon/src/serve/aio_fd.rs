@@ -19,6 +19,12 @@ const PREAD: u16 = 0;
 /// `IOCB_FLAG_RESFD`: the eventfd in `resfd` is signalled when the request is done.
 const SIGNALS: u32 = 1;
 
+/// Requests made with one call. The kernel takes a `long`, and looks at all of it.
+const ONE: libc::c_long = 1;
+
+/// Results that are waited for: none. As long as [`ONE`].
+const NONE: libc::c_long = 0;
+
 /// `struct iocb`, a request.
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -110,8 +116,14 @@ impl AioSignaller {
         // to a local request, and that one to a local buffer of as many bytes as it says; all live
         // as long as the call, and the kernel keeps none: a read of an eventfd that does not block
         // is done when the call returns.
-        let submitted =
-            unsafe { libc::syscall(libc::SYS_io_submit, self.context, 1, requests.as_mut_ptr()) };
+        let submitted = unsafe {
+            libc::syscall(
+                libc::SYS_io_submit,
+                self.context,
+                ONE,
+                requests.as_mut_ptr(),
+            )
+        };
         match submitted {
             1 => {
                 self.unfetched += 1;
@@ -131,7 +143,7 @@ impl AioSignaller {
             libc::syscall(
                 libc::SYS_io_getevents,
                 self.context,
-                0,
+                NONE,
                 RESULTS,
                 results.as_mut_ptr(),
                 std::ptr::null_mut::<libc::timespec>(),

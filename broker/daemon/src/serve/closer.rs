@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::mpsc;
+use std::time::Instant;
 
 /// Threads, and so uids whose files can hold one up before those of others wait.
 const THREADS: usize = 4;
@@ -36,6 +37,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct OfUid {
     waiting: Vec<OwnedFd>,
+    /// When the first of them came.
+    since: Option<Instant>,
     /// Files a thread has in hand.
     in_hand: usize,
 }
@@ -75,7 +78,11 @@ impl Closer {
         let mut files = files.into_iter().peekable();
         if files.peek().is_some() {
             let mut uids = self.shared.lock();
-            uids.entry(uid).or_default().waiting.extend(files);
+            let of = uids.entry(uid).or_default();
+            if of.waiting.is_empty() {
+                of.since = Some(Instant::now());
+            }
+            of.waiting.extend(files);
             drop(uids);
             self.shared.work.notify_one();
         }
@@ -107,13 +114,10 @@ impl Shared {
     fn serve(&self) {
         let mut uids = self.lock();
         loop {
-            let due = uids.iter_mut().find(|(_, of)| of.in_hand == 0);
-            let Some((&uid, of)) = due else {
+            let Some((uid, files)) = take_next(&mut uids) else {
                 uids = self.work.wait(uids).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let files = std::mem::take(&mut of.waiting);
-            of.in_hand = files.len();
             drop(uids);
             for file in files {
                 drop(file);
@@ -131,6 +135,15 @@ impl Shared {
             }
         }
     }
+}
+
+/// Takes the files of the uid that has waited for longest and that no thread is at.
+fn take_next(uids: &mut HashMap<u32, OfUid>) -> Option<(u32, Vec<OwnedFd>)> {
+    let free = uids.iter_mut().filter(|(_, of)| of.in_hand == 0);
+    let (&uid, of) = free.min_by_key(|(_, of)| of.since)?;
+    let files = std::mem::take(&mut of.waiting);
+    of.in_hand = files.len();
+    Some((uid, files))
 }
 
 #[cfg(test)]
@@ -166,6 +179,22 @@ mod tests {
         let (one, mut other) = UnixStream::pair().unwrap();
         closer.close(uid, [one.into()]);
         assert_eq!(other.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn files_are_taken_of_who_has_waited_longest_and_not_twice_at_a_time() {
+        // No thread takes any.
+        let closer = Closer::default();
+        let file = || rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        // More than a map would have in this order by chance.
+        let all = [5, 3, 8, 1, 7, 2];
+        for uid in all.into_iter().chain(all) {
+            closer.close(uid, [file()]);
+        }
+        let mut uids = closer.shared.lock();
+        let taken = std::iter::from_fn(|| take_next(&mut uids));
+        let taken: Vec<_> = taken.map(|(uid, files)| (uid, files.len())).collect();
+        assert_eq!(taken, all.map(|uid| (uid, 2)));
     }
 
     #[test]

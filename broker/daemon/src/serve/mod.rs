@@ -11,6 +11,7 @@
 mod aio_fd;
 mod claim_fd;
 mod closer;
+mod deaf;
 mod dispatch;
 mod fd_limit;
 mod hooks;

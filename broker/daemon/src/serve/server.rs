@@ -13,15 +13,16 @@ use irqbroker_protocol::ReceiveError;
 use rustix::event::Timespec;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 use rustix::net::SocketFlags;
 
 use super::closer::Closer;
+use super::deaf::Deaf;
 use super::fd_limit::FDS_OF_A_CONNECTION;
 use super::fd_limit::FdBudget;
 use super::hooks::Hooks;
 use super::options::Options;
 use super::peer::Peer;
+use super::peer::shut_down;
 use super::polled::EXTRA;
 use super::polled::KIND;
 use super::polled::LISTENER;
@@ -42,9 +43,6 @@ const BATCH: usize = 64;
 
 /// Packets read of one peer before the others get their turn.
 const PACKETS_A_TURN: usize = 16;
-
-/// When to look again whether files that are being closed have left their fds.
-const NEXT_TRY: Duration = Duration::from_millis(10);
 
 /// What the daemon did in this run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,8 +78,7 @@ pub(crate) struct Server {
     buffer: Vec<u8>,
     closer: Closer,
     fd_budget: FdBudget,
-    /// The listener is out of the set because there were no fds left with so many taken.
-    deaf: Option<usize>,
+    deaf: Deaf,
 }
 
 impl Server {
@@ -125,7 +122,7 @@ impl Server {
             buffer: Vec::new(),
             closer: Closer::default(),
             fd_budget,
-            deaf: None,
+            deaf: Deaf::default(),
         })
     }
 
@@ -202,8 +199,10 @@ impl Server {
 
     /// Lets connections come again once fds have been given back.
     fn listen_again(&mut self) {
-        if self.may_listen_again() && watch(&self.epoll, self.socket.as_fd(), LISTENER).is_ok() {
-            self.deaf = None;
+        if self.deaf.is_over(self.state.fds_taken(), Instant::now())
+            && watch(&self.epoll, self.socket.as_fd(), LISTENER).is_ok()
+        {
+            self.deaf.end();
         }
     }
 
@@ -222,13 +221,8 @@ impl Server {
             // One more: the wait may end within the millisecond before.
             Duration::from_millis(until.saturating_sub(self.now_ms()) + 1)
         });
-        let knock = self.may_listen_again().then_some(NEXT_TRY);
+        let knock = self.deaf.patience(self.state.fds_taken(), Instant::now());
         Timespec::try_from(expiry.into_iter().chain(knock).min()?).ok()
-    }
-
-    /// Whether the listener is out of the set and fds have been given back, or are about to be.
-    fn may_listen_again(&self) -> bool {
-        self.deaf.is_some_and(|then| self.state.fds_taken() < then)
     }
 
     /// Milliseconds since the daemon started.
@@ -243,12 +237,17 @@ impl Server {
         for _ in 0..BATCH {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match rustix::net::accept_with(&self.socket, flags) {
-                Ok(socket) => self.admit(socket),
+                Ok(socket) => {
+                    self.deaf.forget();
+                    self.admit(socket);
+                }
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
                     // Level-triggered: left in the set it would be reported without end.
-                    tracing::warn!("no fds left: connections wait until some are given back");
+                    let taken = self.state.fds_taken();
+                    if self.deaf.begin(taken, closing, Instant::now()) {
+                        tracing::warn!("no fds left: connections wait until some are given back");
+                    }
                     let _gone = epoll::delete(&self.epoll, &self.socket);
-                    self.deaf = Some(self.state.fds_taken() + usize::from(closing));
                     return;
                 }
                 Err(_) => return,
@@ -362,10 +361,9 @@ impl Server {
             }
             let _gone = epoll::delete(&self.epoll, &peer.connection);
             self.state.waits(peer.uid, waited, 0);
-            // It is told now. What it had sent and nobody has read goes with the socket, and may be
-            // files of any kind.
-            let _gone = rustix::net::shutdown(&peer.connection, Shutdown::Both);
-            self.closer.close(peer.uid, [peer.connection.into()]);
+            // What it had sent and nobody has read goes with the socket, and may be files of any kind.
+            let unread = shut_down(peer.connection.into());
+            self.closer.close(peer.uid, unread);
             let now = self.now_ms();
             self.state.connections = self.peers.len();
             self.state.close(SessionId(id), now);

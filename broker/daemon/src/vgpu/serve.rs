@@ -34,6 +34,7 @@ use super::views::Views;
 use super::vnc;
 use super::vnc::Vnc;
 use crate::output::Output;
+use crate::vgpu_host::EndOrder;
 use crate::vgpu_host::EndSocket;
 
 /// How long nothing is tried again that has failed: what it needs may be free again by then.
@@ -147,9 +148,11 @@ fn serve_guest(
             PollFd::new(end, PollFlags::IN),
             PollFd::from_borrowed_fd(server.poll_fd(), PollFlags::IN),
         ];
-        let asking = ends.iter().flat_map(EndSocket::waits);
+        let now = Instant::now();
+        let asking = ends.iter().flat_map(|ends| ends.waits(now));
         fds.extend(asking.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let patience = ending.patience(Instant::now());
+        let deaf = ends.as_ref().and_then(|ends| ends.patience(now));
+        let patience = ending.patience(now).into_iter().chain(deaf).min();
         let patience = patience.and_then(|left| Timespec::try_from(left).ok());
         match rustix::event::poll(&mut fds, patience.as_ref()) {
             // To look and find nothing does no harm.
@@ -164,11 +167,16 @@ fn serve_guest(
         service(server, end, &mut warned)?;
         if let Some(ends) = ends.as_mut().filter(|_| is_asked) {
             settle(server, end, &mut warned)?;
-            for asked in ends.asked() {
+            for asked in ends.asked(Instant::now()) {
+                let before = ending;
                 let ask_back = || device.request_unplug();
                 let answer = ending.order(asked.order, usage(server), ask_back, Instant::now());
                 tracing::info!(order = ?asked.order, ?answer, "asked to end");
-                asked.answer(answer);
+                // Whoever gave up has told that nothing changes. By force it is killed anyway.
+                let order = asked.order;
+                if !asked.answer(answer) && order == EndOrder::IfUnused {
+                    ending = before;
+                }
             }
         }
         if ending.is_over(usage(server), Instant::now()) {

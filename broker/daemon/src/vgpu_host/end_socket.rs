@@ -8,10 +8,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
+use std::time::Instant;
 
 use irqbroker_protocol::Connection;
 use irqbroker_protocol::ReceiveError;
+use rustix::io::Errno;
 use rustix::net::AddressFamily;
+use rustix::net::Shutdown;
 use rustix::net::SocketAddrUnix;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
@@ -23,6 +26,8 @@ use serde::Serialize;
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 /// Who may ask at a time. Of more, the one who has kept silent for longest is left.
 const MOST: usize = 16;
+/// How long nobody is let in where there are too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a host is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,12 +51,15 @@ pub(crate) enum EndAnswer {
     Busy,
 }
 
-/// The socket. It has no thread: poll [`waits`](Self::waits), call [`asked`](Self::asked).
+/// The socket. It has no thread: poll [`waits`](Self::waits) for [`patience`](Self::patience), call
+/// [`asked`](Self::asked).
 #[derive(Debug)]
 pub(crate) struct EndSocket {
     listener: OwnedFd,
     /// Those who have not said yet what they ask, in the order in which they came.
     silent: Vec<Connection>,
+    /// Until when those who come have to wait.
+    deaf_until: Option<Instant>,
 }
 
 /// Somebody who asks, and waits for the answer.
@@ -77,23 +85,34 @@ impl EndSocket {
         Ok(Self {
             listener,
             silent: Vec::new(),
+            deaf_until: None,
         })
     }
 
     /// What to wait for, each readable.
-    pub(crate) fn waits(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn waits(&self, now: Instant) -> impl Iterator<Item = BorrowedFd<'_>> {
         let silent = self.silent.iter().map(AsFd::as_fd);
-        std::iter::once(self.listener.as_fd()).chain(silent)
+        let listener = self.patience(now).is_none().then(|| self.listener.as_fd());
+        listener.into_iter().chain(silent)
     }
 
-    /// Who asks by now; what is no order is left.
-    pub(crate) fn asked(&mut self) -> Vec<EndAsked> {
+    /// How long to wait at most before there is more to wait for.
+    pub(crate) fn patience(&self, now: Instant) -> Option<Duration> {
+        let left = self.deaf_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Who asks by now, and still waits for the answer; what is no order is left.
+    pub(crate) fn asked(&mut self, now: Instant) -> Vec<EndAsked> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // Not for ever, however many come.
         for _ in 0..MOST {
             match rustix::net::accept_with(&self.listener, flags) {
                 Ok(socket) => self.silent.push(Connection::new(socket)),
-                Err(_) => break,
+                Err(error) => {
+                    self.heed(error, now);
+                    break;
+                }
             }
         }
         let mut asked = Vec::new();
@@ -102,7 +121,12 @@ impl EndSocket {
                 .receive()
                 .map(|packet| serde_json::from_slice(packet.bytes));
             match order {
-                Ok(Ok(order)) => asked.push(EndAsked { order, connection }),
+                Ok(Ok(order)) => {
+                    // Whoever has given up has told somebody that nothing changes.
+                    if matches!(connection.receive(), Err(ReceiveError::WouldBlock)) {
+                        asked.push(EndAsked { order, connection });
+                    }
+                }
                 Err(ReceiveError::WouldBlock) => self.silent.push(connection),
                 Ok(Err(_)) | Err(_) => {}
             }
@@ -111,14 +135,18 @@ impl EndSocket {
         self.silent.drain(..over);
         asked
     }
+
+    /// A listener that stays readable would have its user look at it without end.
+    fn heed(&mut self, error: Errno, now: Instant) {
+        let is_gone = matches!(error, Errno::AGAIN | Errno::INTR | Errno::CONNABORTED);
+        self.deaf_until = (!is_gone).then(|| now + PAUSE);
+    }
 }
 
 impl EndAsked {
-    /// Tells what was decided. Whoever is gone is told nothing, and the decision stands.
-    pub(crate) fn answer(self, answer: EndAnswer) {
-        if let Ok(bytes) = serde_json::to_vec(&answer) {
-            let _told = self.connection.send(&bytes, &[]);
-        }
+    /// Tells what was decided. Whether it was told: one that has given up meanwhile is not.
+    pub(crate) fn answer(self, answer: EndAnswer) -> bool {
+        serde_json::to_vec(&answer).is_ok_and(|bytes| self.connection.send(&bytes, &[]).is_ok())
     }
 }
 
@@ -129,6 +157,13 @@ pub(super) fn ask(path: &Path, order: EndOrder) -> io::Result<Connection> {
     let sent = connection.send(&bytes, &[]);
     sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
     Ok(connection)
+}
+
+/// Gives up; the answer, if it has come until now. None comes from now on, and the host knows.
+pub(super) fn give_up(connection: &mut Connection) -> Option<EndAnswer> {
+    // The kernel refuses what is sent after this; what was sent before can still be read.
+    let _gone = rustix::net::shutdown(&*connection, Shutdown::Both);
+    answered(connection).ok().flatten()
 }
 
 /// The answer, if it has come; `Err` if none will.
@@ -159,20 +194,40 @@ mod tests {
     #[test]
     fn order_is_asked_once_and_its_answer_reaches_who_asked() {
         let (_folder, path, mut socket) = socket();
-        assert!(socket.asked().is_empty());
+        assert!(socket.asked(Instant::now()).is_empty());
         let mut asking = [EndOrder::IfUnused, EndOrder::Force].map(|order| ask(&path, order));
         let [Ok(first), Ok(second)] = &mut asking else {
             panic!("{asking:?}");
         };
-        let [a, b] = <[EndAsked; 2]>::try_from(socket.asked()).unwrap();
+        let [a, b] = <[EndAsked; 2]>::try_from(socket.asked(Instant::now())).unwrap();
         assert_eq!((a.order, b.order), (EndOrder::IfUnused, EndOrder::Force));
-        assert!(socket.asked().is_empty());
+        assert!(socket.asked(Instant::now()).is_empty());
         assert_eq!(answered(first).unwrap(), None);
-        b.answer(EndAnswer::UserAsked);
-        a.answer(EndAnswer::Busy);
+        assert!(b.answer(EndAnswer::UserAsked));
+        assert!(a.answer(EndAnswer::Busy));
         assert_eq!(answered(first).unwrap(), Some(EndAnswer::Busy));
         assert_eq!(answered(second).unwrap(), Some(EndAnswer::UserAsked));
         answered(first).unwrap_err();
+    }
+
+    #[test]
+    fn order_of_one_that_has_given_up_is_not_taken_and_its_answer_is_not_told() {
+        let (_folder, path, mut socket) = socket();
+        drop(ask(&path, EndOrder::IfUnused).unwrap());
+        let mut second = ask(&path, EndOrder::IfUnused).unwrap();
+        assert_eq!(give_up(&mut second), None);
+        assert!(socket.asked(Instant::now()).is_empty());
+        assert_eq!(socket.waits(Instant::now()).count(), 1);
+        // Between the order and the answer.
+        let mut third = ask(&path, EndOrder::IfUnused).unwrap();
+        let [asked] = <[EndAsked; 1]>::try_from(socket.asked(Instant::now())).unwrap();
+        assert_eq!(give_up(&mut third), None);
+        assert!(!asked.answer(EndAnswer::Ending));
+        // An answer that has come counts, however late it is read.
+        let mut last = ask(&path, EndOrder::IfUnused).unwrap();
+        let [asked] = <[EndAsked; 1]>::try_from(socket.asked(Instant::now())).unwrap();
+        assert!(asked.answer(EndAnswer::Ending));
+        assert_eq!(give_up(&mut last), Some(EndAnswer::Ending));
     }
 
     #[test]
@@ -181,16 +236,33 @@ mod tests {
         let mut silent = Vec::new();
         for _ in 0..2 * MOST {
             silent.push(Connection::connect_nonblocking(&path).unwrap());
-            assert!(socket.asked().is_empty());
+            assert!(socket.asked(Instant::now()).is_empty());
         }
-        assert_eq!(socket.waits().count(), 1 + MOST);
+        assert_eq!(socket.waits(Instant::now()).count(), 1 + MOST);
         let nonsense = Connection::connect_nonblocking(&path).unwrap();
         nonsense.send(br#""end""#, &[]).unwrap();
         let last = ask(&path, EndOrder::IfUnused).unwrap();
-        assert_eq!(socket.asked().len(), 1);
+        assert_eq!(socket.asked(Instant::now()).len(), 1);
         drop((silent, nonsense, last));
-        assert!(socket.asked().is_empty());
-        assert_eq!(socket.waits().count(), 1);
+        assert!(socket.asked(Instant::now()).is_empty());
+        assert_eq!(socket.waits(Instant::now()).count(), 1);
+    }
+
+    #[test]
+    fn socket_that_lacks_fds_lets_nobody_in_for_a_while_and_hears_those_who_are() {
+        let (_folder, path, mut socket) = socket();
+        let now = Instant::now();
+        let inside = Connection::connect_nonblocking(&path).unwrap();
+        assert!(socket.asked(now).is_empty());
+        assert_eq!(socket.patience(now), None);
+        socket.heed(Errno::MFILE, now);
+        assert_eq!(socket.waits(now).count(), 1);
+        assert_eq!(socket.patience(now), Some(PAUSE));
+        assert_eq!(socket.waits(now + PAUSE).count(), 2);
+        assert_eq!(socket.patience(now + PAUSE), None);
+        let order = serde_json::to_vec(&EndOrder::IfUnused).unwrap();
+        inside.send(&order, &[]).unwrap();
+        assert_eq!(socket.asked(now).len(), 1);
     }
 
     #[test]
@@ -199,7 +271,7 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let _asking = ask(&path, EndOrder::IfUnused).unwrap();
-        let waits = socket.waits();
+        let waits = socket.waits(Instant::now());
         let mut fds: Vec<_> = waits
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();

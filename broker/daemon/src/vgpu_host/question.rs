@@ -3,7 +3,7 @@
 //! ```text
 //!  Waiting ── it serves ──► Asked ── its answer ──► decided
 //!     │                       │ └─ hung up ──► Lost ──┐
-//!     └───── its process has ended, or LIMIT ─────────┴──► decided
+//!     └───── its process has ended, or the deadline ──┴──► decided
 //! ```
 
 use std::path::Path;
@@ -26,6 +26,10 @@ use super::order::Ticket;
 /// command waits for the daemon.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a host may take until it serves and can be asked: longer than any that starts takes, on a
+/// machine that keeps it from running too. By force it is not waited for.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
 /// A destroy that is not decided yet.
 #[derive(Debug)]
 pub(super) struct Question {
@@ -33,6 +37,7 @@ pub(super) struct Question {
     pub(super) ticket: Ticket,
     order: EndOrder,
     progress: Progress,
+    /// Of what it waits for now.
     pub(super) deadline: Instant,
 }
 
@@ -58,16 +63,16 @@ pub(super) enum Decision {
 
 impl Question {
     pub(super) fn new(uuid: Uuid, ticket: Ticket, force: bool, now: Instant) -> Self {
-        let order = match force {
-            true => EndOrder::Force,
-            false => EndOrder::IfUnused,
+        let (order, limit) = match force {
+            true => (EndOrder::Force, LIMIT),
+            false => (EndOrder::IfUnused, START_LIMIT),
         };
         Self {
             uuid,
             ticket,
             order,
             progress: Progress::Waiting,
-            deadline: now + LIMIT,
+            deadline: now + limit,
         }
     }
 
@@ -97,6 +102,7 @@ impl Question {
                     return Some(self.unanswered());
                 }
             };
+            self.deadline = now + LIMIT;
         }
         if let Progress::Asked(connection) = &mut self.progress {
             match end_socket::answered(connection) {
@@ -105,7 +111,14 @@ impl Question {
                 Err(_) => self.progress = Progress::Lost,
             }
         }
-        (now >= self.deadline).then(|| self.unanswered())
+        if now < self.deadline {
+            return None;
+        }
+        let answer = match &mut self.progress {
+            Progress::Asked(connection) => end_socket::give_up(connection),
+            Progress::Waiting | Progress::Lost => None,
+        };
+        Some(answer.map_or_else(|| self.unanswered(), |answer| self.decide(answer)))
     }
 
     fn decide(&self, answer: EndAnswer) -> Decision {

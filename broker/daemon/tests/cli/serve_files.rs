@@ -16,6 +16,7 @@ use irqbroker_protocol::ErrorCode;
 use irqbroker_protocol::Hello;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
+use irqbroker_protocol::ServerFrame;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
@@ -25,7 +26,6 @@ use crate::need::story;
 use crate::serve_rig::Daemon;
 use crate::serve_rig::eventfd;
 use crate::serve_rig::producer;
-use crate::serve_rig::refused;
 
 /// Longer than any story takes: a daemon that waited for a close would fail it.
 const LINGERS: Duration = Duration::from_secs(3600);
@@ -53,6 +53,34 @@ fn unread() -> anyhow::Result<(OwnedFd, TcpStream)> {
     Ok((socket.into(), end))
 }
 
+/// Sends files and lets go of them before the daemon does: it is its close that would wait.
+fn give(
+    daemon: &Daemon,
+    connection: &Connection,
+    bytes: &[u8],
+    files: Vec<OwnedFd>,
+) -> anyhow::Result<()> {
+    let fds: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+    daemon.signal(Signal::STOP)?;
+    connection.send(bytes, &fds)?;
+    drop(files);
+    daemon.signal(Signal::CONT)
+}
+
+/// The code of the refusal, if it is one, of a request with such files.
+fn answer(
+    daemon: &Daemon,
+    connection: &mut Connection,
+    request: &Request,
+    files: Vec<OwnedFd>,
+) -> anyhow::Result<Option<ErrorCode>> {
+    give(daemon, connection, &ClientFrame::encode(1, request)?, files)?;
+    match ServerFrame::decode(connection.receive()?.bytes)? {
+        ServerFrame::Response { result, .. } => Ok(result.err().map(|error| error.code)),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
 fn lingering() -> anyhow::Result<()> {
     let mut daemon = Daemon::start("linger.sock")?;
     let bystander = Bystander::new(&daemon)?;
@@ -62,12 +90,15 @@ fn lingering() -> anyhow::Result<()> {
         ends.push(end);
         Ok(file)
     };
-    let mut hostile = daemon.client_as(&[Scope::Producer])?;
+    let mut hostile = Connection::connect(Path::new(&daemon.socket))?;
+    let hello = Request::Hello(Hello::new("story", &[Scope::Producer]));
+    let welcomed = answer(&daemon, &mut hostile, &hello, Vec::new())?;
+    ensure!(welcomed.is_none(), "{welcomed:?}");
 
     // In place of an eventfd: alone, and behind some in a batch.
     let register = Request::RegisterProducer(producer("alone")?);
-    let code = refused(&mut hostile, &register, &[&file()?])?;
-    ensure!(code == ErrorCode::NotEventfd, "{code}");
+    let code = answer(&daemon, &mut hostile, &register, vec![file()?])?;
+    ensure!(code == Some(ErrorCode::NotEventfd), "{code:?}");
     bystander.works()?;
     let requests: anyhow::Result<_> = ["a", "b", "c"]
         .map(|link| Ok(Request::RegisterProducer(producer(link)?)))
@@ -76,12 +107,16 @@ fn lingering() -> anyhow::Result<()> {
     let batch = Request::Batch(Batch {
         requests: requests?,
     });
-    let code = refused(&mut hostile, &batch, &[&eventfd()?, &file()?, &file()?])?;
-    ensure!(code == ErrorCode::NotEventfd, "{code}");
+    let files = vec![eventfd()?, file()?, file()?];
+    let code = answer(&daemon, &mut hostile, &batch, files)?;
+    ensure!(code == Some(ErrorCode::NotEventfd), "{code:?}");
     bystander.works()?;
     // Where none belongs.
-    let code = refused(&mut hostile, &Request::Status, &[&file()?])?;
-    ensure!(code != ErrorCode::Internal, "{code}");
+    let code = answer(&daemon, &mut hostile, &Request::Status, vec![file()?])?;
+    ensure!(
+        code.is_some_and(|code| code != ErrorCode::Internal),
+        "{code:?}"
+    );
     bystander.works()?;
 
     // In place of a claim record, with what is no message, and with an empty packet.
@@ -92,7 +127,7 @@ fn lingering() -> anyhow::Result<()> {
     let hello = ClientFrame::encode(1, &Request::Hello(hello))?;
     for bytes in [&hello[..], b"{", b""] {
         let connection = Connection::connect(Path::new(&daemon.socket))?;
-        connection.send(bytes, &[file()?.as_fd()])?;
+        give(&daemon, &connection, bytes, vec![file()?])?;
         bystander.works()?;
     }
 

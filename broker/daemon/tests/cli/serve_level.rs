@@ -154,6 +154,12 @@ impl Device {
         let fired = self.fired;
         let seen = self.until(vmm, |seen| seen.delivered[0] >= fired)?;
         ensure!(seen.all_delivered(fired), "{seen:?} of {fired}");
+        // Of the last one too there was no second signal, which no later round would find.
+        let more = self.unmasks();
+        ensure!(
+            more == 0,
+            "{more} signals more than {ROUNDS} of as many eois"
+        );
         Ok(())
     }
 

@@ -166,6 +166,18 @@ fn attach_that_cannot_be_read_is_declined_and_leaves_the_consumer_its_own_eventf
 }
 
 #[test]
+fn instruction_of_an_unknown_kind_is_declined_and_leaves_its_consumer_bound() {
+    let mut rig = Rig::new();
+    rig.tell(&attach(1, "edge"));
+    rig.answered();
+    rig.tell(r#"{"notice":"later","body":{"instruction":2,"consumer":"c"}}"#);
+    let (instruction, outcome) = rig.answered();
+    assert_eq!(instruction, InstructionId(2));
+    assert!(matches!(outcome, Outcome::Declined { .. }), "{outcome:?}");
+    assert!(rig.is_bound() && rig.client.is_connected());
+}
+
+#[test]
 fn instruction_of_an_unknown_kind_is_declined() {
     let mut rig = Rig::new();
     rig.tell(r#"{"notice":"later","body":{"instruction":3}}"#);
