@@ -10,16 +10,13 @@ use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::ensure;
-use irqbroker_protocol::ClientFrame;
 use irqbroker_protocol::Connection;
 use irqbroker_protocol::CreateVgpu;
 use irqbroker_protocol::DestroyVgpu;
 use irqbroker_protocol::Done;
 use irqbroker_protocol::ErrorCode;
-use irqbroker_protocol::Hello;
 use irqbroker_protocol::Request;
 use irqbroker_protocol::Scope;
-use irqbroker_protocol::ServerFrame;
 use irqbroker_protocol::VgpuRow;
 use irqbroker_protocol::VgpuState;
 use irqbroker_vfio::abi::Device;
@@ -42,7 +39,6 @@ use crate::command::Answer;
 use crate::daemon::Daemon;
 use crate::daemon::PATIENCE;
 use crate::daemon::STRICT;
-use crate::hosting::spawner;
 use crate::need::Need;
 use crate::need::story;
 use crate::peer::patient;
@@ -95,21 +91,11 @@ pub(crate) fn stories() -> Vec<Trial> {
             Need::Nothing,
             last_words,
         ),
-        story(
-            "destroy_that_nobody_can_decide_any_more_is_refused",
-            Need::Nothing,
-            undecided,
-        ),
-        story(
-            "requests_behind_a_destroy_wait_for_it_and_other_peers_do_not",
-            Need::Nothing,
-            in_order,
-        ),
     ]
 }
 
 /// One that is hosted, with VNC.
-fn create(daemon: &Daemon) -> anyhow::Result<Value> {
+pub(crate) fn create(daemon: &Daemon) -> anyhow::Result<Value> {
     let create = ["vgpu", "create", "--type", "small", "--id", UUID];
     daemon.report(&[&create[..], &["--vnc", "127.0.0.1:0"]].concat())
 }
@@ -120,7 +106,7 @@ fn text<'a>(row: &'a Value, key: &str) -> anyhow::Result<&'a str> {
         .with_context(|| format!("no {key}: {row}"))
 }
 
-fn attach(created: &Value) -> anyhow::Result<Client> {
+pub(crate) fn attach(created: &Value) -> anyhow::Result<Client> {
     Ok(Client::connect(
         Path::new(text(created, "socket")?),
         patient(),
@@ -128,7 +114,7 @@ fn attach(created: &Value) -> anyhow::Result<Client> {
 }
 
 /// Whether a client has the device.
-fn has_it(client: &Client) -> bool {
+pub(crate) fn has_it(client: &Client) -> bool {
     let mut vendor = [0; 2];
     let read = client.region_read(RegionIndex::CONFIG, 0, &mut vendor);
     read.is_ok() && vendor == [0x34, 0x12]
@@ -159,7 +145,7 @@ fn busy(answer: &Answer) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn signal_host(created: &Value, signal: Signal) -> anyhow::Result<()> {
+pub(crate) fn signal_host(created: &Value, signal: Signal) -> anyhow::Result<()> {
     let pid = Pid::from_raw(i32::try_from(count(created, "pid")?)?).context("no pid")?;
     Ok(rustix::process::kill_process(pid, signal)?)
 }
@@ -299,7 +285,7 @@ fn silent() -> anyhow::Result<()> {
 }
 
 /// What asks for it without the command, which waits for seconds only.
-fn destroy(force: bool) -> Request {
+pub(crate) fn destroy(force: bool) -> Request {
     let uuid = UUID.to_owned();
     Request::VgpuDestroy(DestroyVgpu { uuid, force })
 }
@@ -342,70 +328,4 @@ fn last_words() -> anyhow::Result<()> {
     })?;
     daemon.report(&DESTROY)?;
     is_gone(&daemon)
-}
-
-fn undecided() -> anyhow::Result<()> {
-    let daemon = Daemon::start(STRICT)?;
-    let created = create(&daemon)?;
-    signal_host(&created, Signal::STOP)?;
-    let mut peer = pipelining(&daemon)?;
-    // Served after the peer's: by then the helper has the order.
-    let list = daemon.report(&["vgpu", "list"])?;
-
-    rustix::process::kill_process(spawner(&daemon)?, Signal::KILL)?;
-
-    let answers = [response(&mut peer)?, response(&mut peer)?];
-    let expected = [(2, Some(ErrorCode::Internal)), (3, None)];
-    ensure!(answers == expected, "{answers:?}");
-    ensure!(daemon.report(&["vgpu", "list"])? == list, "{list}");
-    Ok(())
-}
-
-/// A peer that does not wait for answers.
-fn pipelining(daemon: &Daemon) -> anyhow::Result<Connection> {
-    let mut peer = Connection::connect(&daemon.path("control.sock"))?;
-    let hello = Hello::new("story", &[Scope::Operator]);
-    let requests = [Request::Hello(hello), destroy(false), Request::Status];
-    for (id, request) in (1..).zip(&requests) {
-        peer.send(&ClientFrame::encode(id, request)?, &[])?;
-    }
-    let (id, welcomed) = response(&mut peer)?;
-    ensure!(id == 1 && welcomed.is_none(), "{id}: {welcomed:?}");
-    Ok(peer)
-}
-
-/// The next response's number, and the code of a refusal.
-fn response(peer: &mut Connection) -> anyhow::Result<(u64, Option<ErrorCode>)> {
-    match ServerFrame::decode(peer.receive()?.bytes)? {
-        ServerFrame::Response { id, result } => Ok((id, result.err().map(|error| error.code))),
-        other => anyhow::bail!("{other:?}"),
-    }
-}
-
-fn in_order() -> anyhow::Result<()> {
-    let daemon = Daemon::start(STRICT)?;
-    let created = create(&daemon)?;
-    let client = attach(&created)?;
-    signal_host(&created, Signal::STOP)?;
-    let mut peer = pipelining(&daemon)?;
-    // Another is served meanwhile, and one that hangs up is forgotten.
-    let connections = count(&daemon.report(&["status"])?, "connections")?;
-    drop(pipelining(&daemon)?);
-    daemon.until(&["status"], |status| {
-        status["connections"].as_u64() == Some(connections)
-    })?;
-    signal_host(&created, Signal::CONT)?;
-
-    let answers = [response(&mut peer)?, response(&mut peer)?];
-
-    // Which refusal depends on how long the others took; the order does not.
-    ensure!(
-        matches!(
-            answers,
-            [(2, Some(ErrorCode::Busy | ErrorCode::Internal)), (3, None)]
-        ),
-        "{answers:?}"
-    );
-    ensure!(has_it(&client), "the device is gone");
-    Ok(())
 }

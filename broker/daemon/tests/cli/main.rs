@@ -19,6 +19,7 @@ mod hosted_vnc;
 mod hosting;
 mod hosting_destroy;
 mod hosting_failure;
+mod hosting_order;
 mod hosting_room;
 mod latency;
 mod need;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         hosted_vnc::stories(),
         hosting::stories(),
         hosting_destroy::stories(),
+        hosting_order::stories(),
         hosting_failure::stories(),
         hosting_room::stories(),
         serve::stories(),
