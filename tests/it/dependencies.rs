@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use cargo_metadata::DependencyKind;
+use cargo_metadata::Metadata;
 use cargo_metadata::MetadataCommand;
 use libtest_mimic::Trial;
 
@@ -160,10 +161,7 @@ fn compilers() -> anyhow::Result<()> {
 }
 
 fn libraries() -> anyhow::Result<()> {
-    let metadata = MetadataCommand::new()
-        .no_deps()
-        .other_options(["--offline".into()])
-        .exec()?;
+    let metadata = workspace()?;
     let mut wrong = Vec::new();
     for package in metadata.workspace_packages() {
         if !package.targets.iter().any(|target| target.is_lib()) {
@@ -194,15 +192,8 @@ fn page() -> anyhow::Result<()> {
             _ => None,
         })
         .collect();
-    let metadata = MetadataCommand::new()
-        .no_deps()
-        .other_options(["--offline".into()])
-        .exec()?;
-    let members: BTreeSet<&str> = metadata
-        .workspace_packages()
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let metadata = workspace()?;
+    let members = members(&metadata);
     let mut wrong = Vec::new();
     for package in metadata.workspace_packages() {
         let needs: BTreeSet<&str> = package
@@ -224,21 +215,32 @@ fn page() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The packages here, without what they depend on.
+fn workspace() -> anyhow::Result<Metadata> {
+    let mut command = MetadataCommand::new();
+    Ok(command
+        .no_deps()
+        .other_options(["--offline".into()])
+        .exec()?)
+}
+
+/// Their names.
+fn members(metadata: &Metadata) -> BTreeSet<&str> {
+    let packages = metadata.workspace_packages();
+    packages
+        .into_iter()
+        .map(|package| package.name.as_str())
+        .collect()
+}
+
 /// What stands between back-quotes.
 fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
 fn check() -> anyhow::Result<()> {
-    let metadata = MetadataCommand::new()
-        .no_deps()
-        .other_options(["--offline".into()])
-        .exec()?;
-    let members: BTreeSet<&str> = metadata
-        .workspace_packages()
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let metadata = workspace()?;
+    let members = members(&metadata);
     let allowed: BTreeMap<&str, (&str, BTreeSet<&str>)> = ALLOWED
         .iter()
         .map(|(name, folder, edges)| (*name, (*folder, edges.iter().copied().collect())))
